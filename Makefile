@@ -1,0 +1,48 @@
+# The front door. Every target is one sentence in `make help`; the work is in `cargo xtask`.
+
+PROFILE ?= release
+BINDIR  ?= target/$(PROFILE)
+# Where the executables go; everything else has its place in dist/.
+LIBEXEC := /usr/libexec/fleet
+# The names that the one executable answers to (services/fleet/src/main.rs).
+APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-preinit fleet-watch
+
+.PHONY: help run test test-system bench image install layer-check fmt clean
+
+help: ## Shows this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: ## Builds the reference image and boots it in QEMU, to a root console
+	@cargo xtask run
+
+test: ## Everything a change must pass
+	@cargo xtask test
+
+test-system: ## The long system tests (QEMU), beyond those of make test
+	@cargo xtask test --system
+
+bench: ## Measures size, memory, wake-ups and sandboxes; writes build/bench.json
+	@cargo xtask bench
+
+image: ## Builds the reference image below build/reference
+	@cargo xtask image
+
+layer-check: ## Lints the layer, and parses it with BitBake where its layers can be checked out
+	@cargo xtask layer-check
+
+fmt: ## Formats all Rust code
+	@cargo fmt --all
+	@cargo fmt --all --manifest-path tools/Cargo.toml
+
+# Puts the executable, its names and dist/ below DESTDIR: for the recipe and for the reference image alike.
+install: ## Installs $(BINDIR)/fleet and dist/ below DESTDIR
+	install -d $(DESTDIR)$(LIBEXEC) $(DESTDIR)/usr/bin
+	install -m 0755 $(BINDIR)/fleet $(DESTDIR)$(LIBEXEC)/fleet
+	for applet in $(APPLETS); do ln -sfn fleet $(DESTDIR)$(LIBEXEC)/$$applet; done
+	ln -sfn ../libexec/fleet/fleet $(DESTDIR)/usr/bin/fleet
+	cd dist && find . -type f -exec install -D -m 0644 {} $(DESTDIR)/{} \;
+
+clean: ## Removes what was built
+	cargo clean
+	cargo clean --manifest-path tools/Cargo.toml
+	rm -rf build

@@ -1,0 +1,114 @@
+//! Services that leave when nobody calls them.
+//!
+//! A bus-activated service costs nothing while it is not there. It counts the calls under way, and leaves a while
+//! after the last one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use zbus::Connection;
+
+use crate::exit::Exit;
+use crate::watchdog;
+
+/// How long after the name was given up a call that was sent before may still begin.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How long the last answers may take to leave.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Counts calls under way. Clones count together.
+#[derive(Clone, Default)]
+pub struct Activity(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    under_way: Mutex<usize>,
+    changed: Notify,
+}
+
+/// A call under way; it ends when this is dropped.
+pub struct Call(Activity);
+
+impl Activity {
+    /// Marks the beginning of a call. Keep the result until the answer is ready.
+    #[must_use]
+    pub fn begin(&self) -> Call {
+        self.adjust(|calls| calls.saturating_add(1));
+        Call(self.clone())
+    }
+
+    /// Returns once no call was under way or began for `quiet`.
+    pub async fn idle(&self, quiet: Duration) {
+        loop {
+            let changed = self.0.changed.notified();
+            let busy = *self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner) > 0;
+            if busy {
+                changed.await;
+            } else if timeout(quiet, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn adjust(&self, change: impl FnOnce(usize) -> usize) {
+        let mut calls = self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls = change(*calls);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.adjust(|calls| calls.saturating_sub(1));
+    }
+}
+
+/// Serves until no call came for `quiet`, then leaves the bus so that no call is lost; the end of a bus-activated
+/// service.
+///
+/// The order is what makes it safe. systemd hears first that the service is stopping, so that a call that activates
+/// it again waits for a new process instead of finding this one *active*. Then the name is given up; the bus answers
+/// after everything that it had delivered to us, and that is still served.
+///
+/// The unit needs `NotifyAccess=main` for the first step.
+pub async fn serve_until_idle(connection: Connection, name: &str, activity: &Activity, quiet: Duration) -> Exit {
+    tokio::select! {
+        () = activity.idle(quiet) => {}
+        () = connection.closed() => {
+            log::error!("{name} stops: the bus closed the connection");
+            return Exit::Unavailable;
+        }
+    }
+    watchdog::stopping();
+    if let Err(error) = connection.release_name(name).await {
+        log::warn!("cannot release {name}: {error}");
+    }
+    activity.idle(DRAIN).await;
+    // Waits for answers that are still being written. A left-over reference must not keep the process.
+    if timeout(CLOSE, connection.graceful_shutdown()).await.is_err() {
+        log::debug!("{name}: the connection is still in use after {CLOSE:?}");
+    }
+    Exit::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_the_last_call_to_end() {
+        let activity = Activity::default();
+        let call = activity.begin();
+        let second = Duration::from_secs(1);
+        assert!(
+            timeout(second * 10, activity.idle(second)).await.is_err(),
+            "a call is under way"
+        );
+        drop(call);
+        let before = tokio::time::Instant::now();
+        activity.idle(second).await;
+        assert_eq!(before.elapsed(), second);
+    }
+}

@@ -1,0 +1,17 @@
+//! What the services share.
+//!
+//! Everything that talks to the outside in the same way from every service lives here once: the bus connection
+//! and the proxies of other daemons, atomic files, logging, service notification, exit codes. What only one
+//! service needs lives in that service.
+
+pub mod boot_clock;
+pub mod bus;
+pub mod exit;
+pub mod file;
+pub mod idle;
+pub mod logging;
+pub mod paths;
+pub mod proxy;
+pub mod runtime;
+pub mod secret;
+pub mod watchdog;

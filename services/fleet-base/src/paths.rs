@@ -1,0 +1,31 @@
+//! Where things are on the device.
+//!
+//! One truth for the paths that more than one crate names. Functions that read or write take the path as an
+//! argument, so that a test gives a temporary one; only the `main` of a service reaches for these.
+
+/// The boot partition (FAT), which people edit on other computers.
+pub const BOOT: &str = "/boot";
+/// The configuration people write.
+pub const BOOT_CONFIG: &str = "/boot/config.json";
+/// NetworkManager keyfiles people write.
+pub const BOOT_CONNECTIONS: &str = "/boot/system-connections";
+/// The state partition.
+pub const STATE: &str = "/var/lib/fleet";
+/// What `fleet-config` keeps on it: the identity and the last accepted configuration.
+pub const STATE_CONFIG: &str = "/var/lib/fleet/config";
+/// Exists if the journal is to be persistent from the next boot on.
+pub const JOURNAL_FLAG: &str = "/var/lib/fleet/journal/persistent";
+/// ssh host keys.
+pub const SSH_HOST_KEYS: &str = "/var/lib/fleet/ssh";
+/// The data partition.
+pub const DATA: &str = "/data";
+/// Everything of ours that lives for one boot.
+pub const RUN: &str = "/run/fleet";
+/// What `fleet-config` renders.
+pub const RUN_CONFIG: &str = "/run/fleet/config";
+/// Exists, and holds the reason, when the state partition could not be used and state is lost at power-off.
+pub const STATE_VOLATILE_FLAG: &str = "/run/fleet/state-volatile";
+/// The published connectivity (reached by people as `/run/fleet/connectivity.json`).
+pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
+/// Product defaults; drop-ins are in the folder of the same name with `.d` appended.
+pub const DEFAULTS: &str = "/usr/lib/fleet/fleet.toml";
