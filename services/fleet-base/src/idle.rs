@@ -73,7 +73,12 @@ impl Drop for Call {
 /// after everything that it had delivered to us, and that is still served.
 ///
 /// The unit needs `NotifyAccess=main` for the first step.
-pub async fn serve_until_idle(connection: Connection, name: &str, activity: &Activity, quiet: Duration) -> Exit {
+pub async fn serve_until_idle(
+    connection: Connection,
+    name: &str,
+    activity: &Activity,
+    quiet: Duration,
+) -> Exit {
     tokio::select! {
         () = activity.idle(quiet) => {}
         () = connection.closed() => {

@@ -3,10 +3,14 @@
 //! The watchdog is fed from the service's own loop, not from a thread beside it: a loop that hangs is a service
 //! that hangs, and systemd restarts it.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::net::unix::pipe;
 
 /// Tells systemd that start-up is finished, with a sentence for `systemctl status`.
 pub fn ready(status: &str) {
@@ -25,38 +29,83 @@ pub fn stopping() {
 
 /// Feeds the watchdog from a service's loop, in half the interval that the unit asks for.
 ///
-/// Without `WatchdogSec=` it never ticks, so that a service run by hand idles without wake-ups.
-pub struct Watchdog(Option<Interval>);
+/// Without `WatchdogSec=` it never ticks, so that a service run by hand idles without wake-ups. A timer of the
+/// kernel's, because tokio's own wakes up several times on the way to one that is far ahead.
+pub struct Watchdog(Option<pipe::Receiver>);
 
 impl Watchdog {
     /// Reads `WATCHDOG_USEC` from the environment. Must be called inside a tokio runtime.
     #[must_use]
     pub fn from_environment() -> Self {
-        Self(sd_notify::watchdog_enabled().map(|timeout| {
-            // Half of it, and never zero, which `interval` refuses.
-            let mut interval = interval((timeout / 2).max(Duration::from_millis(1)));
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            interval
-        }))
+        let Some(timeout) = sd_notify::watchdog_enabled() else {
+            return Self(None);
+        };
+        // Never zero, which would switch the timer off.
+        match timer((timeout / 2).max(Duration::from_millis(1))) {
+            Ok(timer) => Self(Some(timer)),
+            Err(error) => {
+                log::error!("cannot feed the watchdog, systemd will end this service: no timer: {error}");
+                Self(None)
+            }
+        }
     }
 
     /// Waits until it is time, and feeds the watchdog. For a branch of `tokio::select!` in the service's loop.
     ///
     /// Cancel-safe.
     pub async fn feed(&mut self) {
-        match &mut self.0 {
-            Some(interval) => {
-                interval.tick().await;
-                send(&[NotifyState::Watchdog]);
+        let Some(timer) = &self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            // Fails only with the runtime; then the missing feed tells systemd.
+            if timer.readable().await.is_err() {
+                return std::future::pending().await;
             }
-            None => std::future::pending().await,
+            // Reading resets it; one that has not expired says so (timerfd_create(2)).
+            if timer.try_read(&mut [0; 8]).is_ok() {
+                return send(&[NotifyState::Watchdog]);
+            }
         }
     }
+}
+
+/// A timer that expires every `interval`, on the clock that the watchdog of systemd uses too.
+///
+/// In tokio's pipe reader, which takes whatever read(2) and epoll(7) work on: `AsyncFd`, made for this, has no safe
+/// constructor any more.
+fn timer(interval: Duration) -> io::Result<pipe::Receiver> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+    let every = Expiration::Interval(TimeSpec::from_duration(interval));
+    timer.set(every, TimerSetTimeFlags::empty())?;
+    pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(timer))
 }
 
 /// Sends to systemd; without systemd (`NOTIFY_SOCKET` unset) it does nothing.
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         log::debug!("cannot notify systemd: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ticks_again_and_again_and_only_then() {
+        let mut watchdog = Watchdog(Some(timer(Duration::from_millis(20)).unwrap()));
+        let start = std::time::Instant::now();
+        for _ in 0..3 {
+            watchdog.feed().await;
+        }
+        assert!(start.elapsed() >= Duration::from_millis(60));
+    }
+
+    #[tokio::test]
+    async fn never_ticks_without_a_watchdog() {
+        let waited = tokio::time::timeout(Duration::from_millis(20), Watchdog(None).feed()).await;
+        assert!(waited.is_err());
     }
 }

@@ -1,0 +1,376 @@
+//! The store and the boot partition's copy, in a temporary folder.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const UUID: &str = "0123456789abcdef0123456789abcdef";
+
+/// A device without services: a boot partition and a state partition.
+struct Device(TempDir);
+
+impl Device {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("boot")).unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        Self(folder)
+    }
+
+    fn with(document: &str) -> Self {
+        let device = Self::new();
+        device.edit(document);
+        device
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn edit(&self, document: impl AsRef<[u8]>) {
+        std::fs::write(self.path("boot/config.json"), document).unwrap();
+    }
+
+    fn on_boot(&self) -> String {
+        std::fs::read_to_string(self.path("boot/config.json")).unwrap()
+    }
+
+    fn start(&self) -> Copies {
+        let boot = Boot {
+            document: self.path("boot/config.json"),
+            keyfiles: self.path("boot/system-connections"),
+        };
+        Copies::open(Store::at(self.path("state")), boot).unwrap()
+    }
+}
+
+fn path(text: &str) -> KeyPath {
+    KeyPath::parse(text).unwrap()
+}
+
+fn hostname(copies: &Copies) -> Option<&str> {
+    copies.accepted().setting("hostname").and_then(Value::as_str)
+}
+
+fn lock(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn the_first_document_gives_the_identity() {
+    let device = Device::with(&format!(r#"{{"uuid":"{UUID}"}}"#));
+    assert_eq!(device.start().identity().to_string(), UUID);
+    device.edit("{}");
+    assert_eq!(device.start().identity().to_string(), UUID, "lost from the file");
+    device.edit(r#"{"uuid":"ffffffffffffffffffffffffffffffff"}"#);
+    let copies = device.start();
+    assert_eq!(copies.identity().to_string(), UUID, "changed in the file");
+    assert_eq!(copies.findings()[0].verdict, Verdict::OtherIdentity);
+}
+
+#[test]
+fn a_broken_first_document_gives_its_identity_once_it_is_repaired() {
+    let device = Device::with(&format!(r#"{{"uuid":"{UUID}",}}"#));
+    let mut copies = device.start();
+    assert_ne!(copies.identity().to_string(), UUID);
+    device.edit(format!(r#"{{"uuid":"{UUID}"}}"#));
+    copies.import();
+    assert_eq!(copies.identity().to_string(), UUID);
+    assert_eq!(device.start().identity().to_string(), UUID);
+}
+
+#[test]
+fn a_device_without_an_identity_makes_one_and_keeps_it() {
+    let device = Device::with("{}");
+    let made = *device.start().identity();
+    assert_eq!(*device.start().identity(), made);
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_is_left_alone() {
+    let good = r#"{"hostname":"kitchen"}"#;
+    let large = vec![b' '; 10 << 20];
+    for broken in [
+        &b"{\"hostname\":\"cellar\",}"[..],
+        b"[]",
+        b"{\"hostname\":",
+        b"\xff",
+        &large,
+    ] {
+        let device = Device::with(good);
+        let mut copies = device.start();
+        device.edit(broken);
+        for _ in 0..2 {
+            copies.import();
+            assert_eq!(hostname(&copies), Some("kitchen"));
+            assert!(
+                copies.problem().starts_with("config.json: "),
+                "{}",
+                copies.problem()
+            );
+            assert!(
+                copies
+                    .problem()
+                    .ends_with("the last accepted configuration stays in force")
+            );
+            copies = device.start();
+        }
+        assert_eq!(std::fs::read(device.path("boot/config.json")).unwrap(), broken);
+        device.edit(good.replace("kitchen", "cellar"));
+        copies.import();
+        assert_eq!(
+            (hostname(&copies), copies.problem().as_str()),
+            (Some("cellar"), "")
+        );
+    }
+}
+
+#[test]
+fn a_broken_file_at_first_boot_names_place_and_consequence() {
+    let device = Device::with("{\n  \"hostname\": \"kitchen\",\n}");
+    let copies = device.start();
+    assert_eq!(
+        copies.problem(),
+        "config.json: line 2, column 24: there is a comma after the last entry: remove it; \
+         the product defaults apply until it is repaired"
+    );
+    assert!(
+        device.path("state/config.json").metadata().is_err(),
+        "nothing is accepted"
+    );
+}
+
+#[test]
+fn a_folder_in_place_of_the_file_is_broken() {
+    let device = Device::new();
+    std::fs::create_dir(device.path("boot/config.json")).unwrap();
+    assert!(device.start().problem().contains("it is not a regular file"));
+}
+
+#[test]
+fn an_empty_or_absent_file_is_written_again() {
+    let good = "{ \"hostname\":   \"kitchen\", \"mine\": 1 }\n";
+    for empty in [None, Some(&b""[..]), Some(b"\0\0\0\0")] {
+        let device = Device::with(good);
+        let mut copies = device.start();
+        match empty {
+            Some(bytes) => device.edit(bytes),
+            None => std::fs::remove_file(device.path("boot/config.json")).unwrap(),
+        }
+        copies.import();
+        assert_eq!(device.on_boot(), good, "as the person wrote it");
+        assert_eq!(
+            (hostname(&copies), copies.problem().as_str()),
+            (Some("kitchen"), "")
+        );
+        assert_eq!(copies.revision(), 1, "no edit");
+    }
+}
+
+#[test]
+fn without_a_boot_partition_the_store_holds() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    drop(device.start());
+    std::fs::remove_dir_all(device.path("boot")).unwrap();
+    let copies = device.start();
+    assert_eq!(hostname(&copies), Some("kitchen"));
+    assert!(copies.problem().contains("cannot write"), "{}", copies.problem());
+}
+
+#[test]
+fn a_refused_key_keeps_its_value_over_a_restart() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    device.edit(r#"{"hostname":"kit chen","ntpServers":"b"}"#);
+    for _ in 0..2 {
+        copies.import();
+        assert_eq!(hostname(&copies), Some("kitchen"));
+        assert_eq!(copies.accepted().setting("ntpServers"), Some(&Value::from("b")));
+        assert!(copies.findings()[0].is_refused());
+        copies = device.start();
+    }
+    assert!(
+        device.on_boot().contains("kit chen"),
+        "what the person wrote is left to the person"
+    );
+}
+
+#[test]
+fn a_damaged_store_gives_way_to_the_boot_partition() {
+    let device = Device::with(&format!(r#"{{"hostname":"kitchen","uuid":"{UUID}"}}"#));
+    drop(device.start());
+    std::fs::write(device.path("state/config.json"), b"\0\0\0").unwrap();
+    let copies = device.start();
+    assert_eq!(
+        (hostname(&copies), copies.problem().as_str()),
+        (Some("kitchen"), "")
+    );
+    assert_eq!(copies.identity().to_string(), UUID);
+}
+
+#[test]
+fn set_stores_and_exports() {
+    let device = Device::with("{\"z\":1,\"hostname\":\"kitchen\",\"mine\":{\"a\":[1]}}");
+    let mut copies = device.start();
+    assert!(copies.set(&path("hostname"), "\"cellar\"").unwrap());
+    assert!(
+        !copies.set(&path("hostname"), "\"cellar\"").unwrap(),
+        "nothing changed"
+    );
+    assert!(
+        copies
+            .set(&path("os.network.connectivity.uri"), "\"http://a/\"")
+            .unwrap()
+    );
+    assert!(copies.unset(&path("z")).unwrap());
+    assert_eq!(copies.revision(), 4);
+    let exported = Document::parse(device.on_boot().as_bytes()).unwrap();
+    assert_eq!(
+        Value::Object(exported.entries().clone()).to_string(),
+        r#"{"hostname":"cellar","mine":{"a":[1]},"os":{"network":{"connectivity":{"uri":"http://a/"}}}}"#
+    );
+    copies.import();
+    assert_eq!(copies.revision(), 4, "what we exported is no edit");
+    assert!(device.start().accepted() == copies.accepted());
+}
+
+#[test]
+fn set_refuses_what_breaks_a_rule() {
+    let device = Device::with(&format!(r#"{{"hostname":"kitchen","uuid":"{UUID}"}}"#));
+    let mut copies = device.start();
+    let (stored, exported) = (device.path("state/config.json"), device.on_boot());
+    let stored_before = std::fs::read(&stored).unwrap();
+    for (key, json, expected) in [
+        (
+            "hostname",
+            "\"a_b\"",
+            "hostname: \"a_b\": a host name has letters",
+        ),
+        ("hostname", "kitchen", "the value is no JSON: line 1, column 1"),
+        ("hostname.x", "1", "hostname is not an object"),
+        ("os", "[]", "os: an object was expected"),
+        (
+            "os.network",
+            "{\"connectivity\":{\"interval\":-1}}",
+            "os.network.connectivity.interval: \"-1\"",
+        ),
+        ("os.sshKeys", "[\"x\"]", "os.sshKeys[0]: a public key begins"),
+        (
+            "uuid",
+            "\"ffffffffffffffffffffffffffffffff\"",
+            "uuid: the identity of a device does not change",
+        ),
+    ] {
+        let error = copies.set(&path(key), json).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!(matches!(copies.unset(&path("uuid")), Err(Error::Identity)));
+    assert!(matches!(
+        copies.unset(&path("mine")),
+        Err(Error::Document(document::Error::NotSet(_)))
+    ));
+    let deep = format!("{}1{}", "[".repeat(126), "]".repeat(126));
+    assert!(
+        matches!(copies.set(&path("a.b.c"), &deep), Err(Error::Limit(_))),
+        "it could not be read again"
+    );
+    assert_eq!(copies.revision(), 1);
+    assert_eq!(
+        (device.on_boot(), std::fs::read(&stored).unwrap()),
+        (exported, stored_before)
+    );
+}
+
+#[test]
+fn set_leaves_what_was_refused_in_the_file() {
+    let device = Device::with(r#"{"hostname":"kit chen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    copies.set(&path("ntpServers"), "\"b\"").unwrap();
+    assert!(device.on_boot().contains("kit chen") && device.on_boot().contains("\"b\""));
+    assert!(
+        copies.findings().iter().any(Finding::is_refused),
+        "it stays in sight"
+    );
+}
+
+#[test]
+fn set_over_a_broken_file_rests_on_the_accepted_one() {
+    let device = Device::with(r#"{"hostname":"kitchen","mine":1}"#);
+    let mut copies = device.start();
+    device.edit("{\"hostname\":");
+    copies.import();
+    copies.set(&path("ntpServers"), "\"b\"").unwrap();
+    assert_eq!(copies.problem(), "");
+    assert!(device.on_boot().contains("\"mine\": 1"));
+}
+
+#[test]
+fn a_change_that_was_not_exported_is_exported_later() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    std::fs::rename(device.path("boot"), device.path("gone")).unwrap();
+    copies.set(&path("hostname"), "\"cellar\"").unwrap();
+    assert!(
+        copies.problem().contains("the stored configuration is in force"),
+        "{}",
+        copies.problem()
+    );
+    std::fs::rename(device.path("gone"), device.path("boot")).unwrap();
+    let copies = device.start();
+    assert_eq!(
+        (hostname(&copies), copies.problem().as_str()),
+        (Some("cellar"), "")
+    );
+    assert!(device.on_boot().contains("cellar"), "the older file is no edit");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_refuses_a_change() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    lock(&device.path("state"), 0o500);
+    // Root writes everywhere; then there is nothing to see.
+    if std::fs::write(device.path("state/probe"), "").is_err() {
+        assert!(matches!(
+            copies.set(&path("hostname"), "\"cellar\""),
+            Err(Error::Store(_))
+        ));
+        assert_eq!(hostname(&copies), Some("kitchen"));
+        assert!(device.on_boot().contains("kitchen"));
+    }
+    lock(&device.path("state"), 0o700);
+}
+
+#[test]
+fn keyfiles_hold_until_they_are_removed() {
+    const KEYFILE: &str = "[connection]\nid=office\n";
+    let device = Device::with("{}");
+    let folder = device.path("boot/system-connections");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("office.nmconnection"), KEYFILE).unwrap();
+    let mut copies = device.start();
+    let names = |copies: &mut Copies| copies.keyfiles().good.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(&mut copies), ["office"]);
+
+    std::fs::write(folder.join("office.nmconnection"), "").unwrap();
+    let mut copies = device.start();
+    assert_eq!(names(&mut copies), ["office"], "damaged: the last good one");
+    assert_eq!(copies.keyfiles().refused.len(), 1);
+
+    std::fs::rename(device.path("boot"), device.path("gone")).unwrap();
+    let mut copies = device.start();
+    assert_eq!(
+        names(&mut copies),
+        ["office"],
+        "no boot partition: the last good ones"
+    );
+    std::fs::rename(device.path("gone"), device.path("boot")).unwrap();
+
+    std::fs::remove_dir_all(&folder).unwrap();
+    let mut copies = device.start();
+    assert!(names(&mut copies).is_empty(), "the folder was removed");
+    assert!(names(&mut device.start()).is_empty());
+}

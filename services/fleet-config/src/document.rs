@@ -1,0 +1,298 @@
+//! The document: `config.json` as it was written, with every key and in its order.
+//!
+//! What nobody here knows (keys of other software) is kept in place, so that a change of one key never costs
+//! another. Reading is strict, see [`Document::parse`]; what a key means is the business of [`crate::config`].
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::key;
+use crate::strict;
+
+pub use crate::strict::SyntaxError;
+
+/// The largest document, in bytes. The largest real ones are a few KiB; the limit is there so that a wrong file
+/// in its place cannot exhaust the memory of a small board.
+pub const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What stands in place of a secret in everything that is shown.
+const REDACTED: &str = fleet_base::secret::REDACTED;
+
+/// A JSON object, keys in the order of the file. It has no `Debug`, because it holds secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Document(Map<String, Value>);
+
+/// Where a key is: `os.network.connectivity.uri`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPath(Vec<String>);
+
+/// Why a key cannot be reached in a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The path is empty or has an empty step.
+    Path(String),
+    /// The step at this path is there and not an object, so nothing can be put below it.
+    NotAnObject(KeyPath),
+    /// There is no such key.
+    NotSet(KeyPath),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(
+                f,
+                "\"{}\" is not the name of a key: steps are joined by single dots, as in os.network.connectivity.uri",
+                path.escape_debug()
+            ),
+            Self::NotAnObject(path) => {
+                write!(f, "{path} is not an object: unset it first to put keys below it")
+            }
+            Self::NotSet(path) => write!(f, "{path} is not set"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl KeyPath {
+    /// Reads a dotted path.
+    ///
+    /// # Errors
+    /// [`Error::Path`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let steps: Vec<String> = text.split('.').map(str::to_owned).collect();
+        if steps.iter().any(String::is_empty) {
+            return Err(Error::Path(text.chars().take(80).collect()));
+        }
+        Ok(Self(steps))
+    }
+
+    /// The path of the document itself, above every key.
+    pub(crate) const fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// One step below this one.
+    pub(crate) fn child(&self, step: &str) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(step.to_owned());
+        Self(steps)
+    }
+
+    /// Whether one of the two is the other, or lies below it.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(ours, theirs)| ours == theirs)
+    }
+
+    /// The path above, and the last step.
+    fn split(&self) -> Option<(&[String], &str)> {
+        self.0.split_last().map(|(last, above)| (above, last.as_str()))
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A name out of a file may hold anything; what is shown is one line.
+        write!(f, "{}", self.0.join(".").escape_debug())
+    }
+}
+
+impl Document {
+    /// Reads a document: at most [`MAX_BYTES`], UTF-8 without a byte order mark, exactly one JSON object (RFC 8259),
+    /// no name twice in one object, at most 128 levels.
+    ///
+    /// # Errors
+    /// [`SyntaxError`], with line and column where there is one.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SyntaxError> {
+        strict::object(bytes, MAX_BYTES).map(Self)
+    }
+
+    /// The document as text: indented by two, with a final line break.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{:#}\n", Value::Object(self.0.clone()))
+    }
+
+    /// The keys of the document itself.
+    pub(crate) const fn entries(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// The value of a key. A JSON `null` is a value like any other here.
+    #[must_use]
+    pub fn get(&self, path: &KeyPath) -> Option<&Value> {
+        let (above, last) = path.split()?;
+        above
+            .iter()
+            .try_fold(&self.0, |object, step| object.get(step)?.as_object())?
+            .get(last)
+    }
+
+    /// The value of one of our keys, if it is there and not `null`.
+    #[must_use]
+    pub(crate) fn setting(&self, path: &str) -> Option<&Value> {
+        let (above, last) = path.rsplit_once('.').unwrap_or(("", path));
+        above
+            .split('.')
+            .filter(|step| !step.is_empty())
+            .try_fold(&self.0, |object, step| object.get(step)?.as_object())?
+            .get(last)
+            .filter(|value| !value.is_null())
+    }
+
+    /// Sets a key; objects on the way are made, what was there is replaced whole and keeps its place.
+    ///
+    /// # Errors
+    /// [`Error::NotAnObject`]: something else is on the way. The document is then unchanged.
+    pub fn set(&mut self, path: &KeyPath, value: Value) -> Result<(), Error> {
+        let Some((above, last)) = path.split() else {
+            return Err(Error::Path(String::new()));
+        };
+        // Looked at before anything is made, so that an error leaves no half-made way behind.
+        let mut object = Some(&self.0);
+        for (depth, step) in above.iter().enumerate() {
+            object = match object.and_then(|object| object.get(step)) {
+                None | Some(Value::Null) => None,
+                Some(Value::Object(object)) => Some(object),
+                Some(_) => return Err(Error::NotAnObject(KeyPath(path.0[..=depth].to_vec()))),
+            };
+        }
+        let mut object = &mut self.0;
+        for step in above {
+            let entry = object.entry(step).or_insert(Value::Null);
+            if entry.is_null() {
+                *entry = Value::Object(Map::new());
+            }
+            match entry {
+                Value::Object(inner) => object = inner,
+                _ => return Err(Error::NotAnObject(path.clone())),
+            }
+        }
+        object.insert(last.to_owned(), value);
+        Ok(())
+    }
+
+    /// Removes a key; the order of the others stays.
+    ///
+    /// # Errors
+    /// [`Error::NotSet`].
+    pub fn unset(&mut self, path: &KeyPath) -> Result<(), Error> {
+        let missing = || Error::NotSet(path.clone());
+        let (above, last) = path.split().ok_or_else(missing)?;
+        above
+            .iter()
+            .try_fold(&mut self.0, |object, step| object.get_mut(step)?.as_object_mut())
+            .ok_or_else(missing)?
+            .shift_remove(last)
+            .map(|_| ())
+            .ok_or_else(missing)
+    }
+
+    /// The value at a path as people may see it: every secret in it reads `…`.
+    #[must_use]
+    pub fn shown(&self, path: &KeyPath) -> Option<Value> {
+        // Below a secret everything is secret.
+        let secret_above = (1..path.0.len()).any(|depth| key::is_secret(&KeyPath(path.0[..depth].to_vec())));
+        let value = self.get(path)?;
+        Some(if secret_above {
+            Value::from(REDACTED)
+        } else {
+            redact(path, value)
+        })
+    }
+
+    /// The whole document as people may see it.
+    #[must_use]
+    pub fn shown_whole(&self) -> Value {
+        redact_object(&KeyPath::root(), &self.0)
+    }
+}
+
+fn redact(path: &KeyPath, value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        _ if key::is_secret(path) => Value::from(REDACTED),
+        Value::Object(object) => redact_object(path, object),
+        // Pasted in place of the public one, whatever the key.
+        Value::String(text) if text.contains("PRIVATE KEY") => Value::from(REDACTED),
+        Value::Array(values) => Value::Array(values.iter().map(|value| redact(path, value)).collect()),
+        other => other.clone(),
+    }
+}
+
+fn redact_object(path: &KeyPath, object: &Map<String, Value>) -> Value {
+    let shown = |(name, value): (&String, &Value)| (name.clone(), redact(&path.child(name), value));
+    Value::Object(object.iter().map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse(text.as_bytes()).unwrap()
+    }
+
+    fn path(text: &str) -> KeyPath {
+        KeyPath::parse(text).unwrap()
+    }
+
+    fn compact(document: &Document) -> String {
+        Value::Object(document.entries().clone()).to_string()
+    }
+
+    #[test]
+    fn set_keeps_the_order_and_makes_objects() {
+        let mut changed = document(r#"{"z":1,"hostname":"a","x":{"y":[1]}}"#);
+        changed.set(&path("hostname"), "b".into()).unwrap();
+        changed
+            .set(&path("os.network.connectivity.uri"), "null".into())
+            .unwrap();
+        assert_eq!(
+            compact(&changed),
+            r#"{"z":1,"hostname":"b","x":{"y":[1]},"os":{"network":{"connectivity":{"uri":"null"}}}}"#
+        );
+    }
+
+    #[test]
+    fn set_does_not_replace_what_is_on_the_way() {
+        let mut changed = document(r#"{"os":{"network":[1]}}"#);
+        let before = changed.to_text();
+        let error = changed
+            .set(&path("os.network.connectivity.uri"), 1.into())
+            .unwrap_err();
+        assert_eq!(error, Error::NotAnObject(path("os.network")));
+        assert_eq!(changed.to_text(), before);
+    }
+
+    #[test]
+    fn unset_keeps_the_order() {
+        let mut changed = document(r#"{"a":1,"b":2,"c":3,"d":{"e":4}}"#);
+        changed.unset(&path("a")).unwrap();
+        changed.unset(&path("d.e")).unwrap();
+        assert_eq!(compact(&changed), r#"{"b":2,"c":3,"d":{}}"#);
+        assert_eq!(changed.unset(&path("b.c")), Err(Error::NotSet(path("b.c"))));
+    }
+
+    #[test]
+    fn paths_without_a_name_are_refused() {
+        for bad in ["", ".", "a.", ".a", "a..b"] {
+            assert!(KeyPath::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secret = document(
+            r#"{"apiKey":"hunter2","deviceApiKeys":{"host":"hunter2"},"app":{"adminPassword":"hunter2","n":1},
+            "os":{"sshKeys":["-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"]}}"#,
+        );
+        assert!(!secret.shown_whole().to_string().contains("hunter2"));
+        assert_eq!(secret.shown(&path("deviceApiKeys.host")), Some(Value::from("…")));
+        assert_eq!(secret.shown(&path("app.adminPassword")), Some(Value::from("…")));
+        assert_eq!(secret.shown(&path("app.n")), Some(Value::from(1)));
+        assert!(secret.to_text().contains("hunter2"), "the file itself keeps it");
+    }
+}

@@ -1,0 +1,77 @@
+//! What became of the actions: per subject, what the report says of the keys that rest on it.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Subject;
+use crate::value::Hostname;
+
+/// What became of a subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing was tried yet.
+    #[default]
+    Untried,
+    /// In force.
+    Done,
+    /// Prepared; somebody takes it when he starts, who.
+    Waiting(&'static str),
+    /// Tried and failed, why.
+    Failed(String),
+}
+
+/// What NetworkManager says of its connectivity check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CheckInForce {
+    /// Whether it checks at all.
+    pub(crate) enabled: bool,
+    /// The address.
+    pub(crate) uri: String,
+}
+
+/// All of it. What is not touched by an apply stays as it was.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) hostname: Effect,
+    pub(crate) keyfiles: Effect,
+    pub(crate) network: Effect,
+    pub(crate) time: Effect,
+    pub(crate) fallback: Effect,
+    pub(crate) journal: Effect,
+    pub(crate) development: Effect,
+    /// The host name that was read back.
+    pub(crate) hostname_in_force: Option<Hostname>,
+    /// What was read back of the connectivity check; `None` while NetworkManager does not run.
+    pub(crate) check_in_force: Option<CheckInForce>,
+    /// Keyfiles that NetworkManager itself refused, by name.
+    pub(crate) keyfiles_refused: BTreeMap<String, &'static str>,
+}
+
+impl Effects {
+    /// Whether something was tried and failed, so that it is worth trying again.
+    pub(crate) fn any_failed(&self) -> bool {
+        [
+            &self.hostname,
+            &self.keyfiles,
+            &self.network,
+            &self.time,
+            &self.fallback,
+            &self.journal,
+            &self.development,
+        ]
+        .into_iter()
+        .any(|effect| matches!(effect, Effect::Failed(_)))
+    }
+
+    /// The effect on a subject.
+    pub(crate) const fn of(&mut self, subject: Subject) -> &mut Effect {
+        match subject {
+            Subject::Hostname => &mut self.hostname,
+            Subject::Keyfiles => &mut self.keyfiles,
+            Subject::Network => &mut self.network,
+            Subject::Time => &mut self.time,
+            Subject::Fallback => &mut self.fallback,
+            Subject::Journal => &mut self.journal,
+            Subject::Development => &mut self.development,
+        }
+    }
+}

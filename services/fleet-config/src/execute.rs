@@ -1,0 +1,300 @@
+//! Carries a plan out: one loop over its actions, each a file or a call to the owner of the thing.
+//!
+//! An action that fails leaves its own keys refused, with the reason, and is planned again by the next apply; all
+//! others are carried out.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fleet_base::bus::{METHOD_TIMEOUT, sentence};
+use fleet_base::file::{self, Durability};
+use fleet_base::proxy::helper::HelperProxy;
+use fleet_base::proxy::hostname::HostnameProxy;
+use fleet_base::proxy::journal::JournalProxy;
+use fleet_base::proxy::network_manager::{NetworkManagerProxy, RELOAD_CONF, SettingsProxy};
+use fleet_base::proxy::systemd::{ManagerProxy, UnitProxy};
+use zbus::Connection;
+
+use crate::effect::{CheckInForce, Effect, Effects};
+use crate::keyfile::Keyfile;
+use crate::plan::{Action, Known, Plan};
+use crate::render::File;
+use crate::value::Hostname;
+
+const CHRONY_READS_LATER: &str = "chronyd does not run; it reads this when it starts";
+const NETWORK_MANAGER_READS_LATER: &str = "NetworkManager does not run; it reads this when it starts";
+
+/// Where the helper puts keyfiles (`docs/dbus.md`, `SetConnectionProfiles`).
+const HELPER_FOLDER: &str = "/run/NetworkManager/system-connections";
+
+/// The device, as far as actions reach.
+pub(crate) struct Device {
+    /// The system bus.
+    pub(crate) connection: Connection,
+    /// The folder of rendered files.
+    pub(crate) folder: PathBuf,
+    /// Whether NetworkManager owns its name. It is never called otherwise: a call would start it.
+    pub(crate) network_manager_runs: bool,
+}
+
+impl Device {
+    /// Carries out a plan, and writes down what is known to be in force then and what became of each subject.
+    pub(crate) async fn execute(&self, plan: Plan, known: &mut Known, effects: &mut Effects) {
+        let mut failed = Vec::new();
+        for action in plan.actions {
+            let subject = action.subject();
+            if failed.contains(&subject) {
+                continue;
+            }
+            let effect = self.act(action, known, effects).await;
+            let before = effects.of(subject);
+            if let Effect::Failed(reason) = &effect {
+                failed.push(subject);
+                // Once: it is tried again by every apply.
+                if *before != effect {
+                    log::warn!("{subject} not in force: {reason}");
+                }
+            }
+            *before = effect;
+        }
+    }
+
+    async fn act(&self, action: Action, known: &mut Known, effects: &mut Effects) -> Effect {
+        let done = match action {
+            Action::Write(file, content) => self.write(file, &content).map(|()| Effect::Done),
+            Action::SetHostname(name) => {
+                known.hostname = None;
+                effects.hostname_in_force = None;
+                self.set_hostname(name, known, effects).await
+            }
+            Action::SetKeyfiles(keyfiles) => {
+                let before = known.keyfiles.take();
+                self.set_keyfiles(keyfiles, before, known, effects).await
+            }
+            Action::ReloadNetworkManager(text) => {
+                known.network = None;
+                effects.check_in_force = None;
+                self.reload_network_manager(text, known, effects).await
+            }
+            Action::ReloadTimeSources(text) => {
+                known.time = None;
+                self.reload_time_sources(text, known).await
+            }
+            Action::SetPersistentLogging(on) => {
+                known.persistent_logging = None;
+                self.set_persistent_logging(on, known).await
+            }
+            Action::SetDevelopmentMode(on) => {
+                known.development_mode = None;
+                self.set_development_mode(on, known).await
+            }
+        };
+        done.unwrap_or_else(Effect::Failed)
+    }
+
+    fn write(&self, file: File, content: &str) -> Result<(), String> {
+        let path = self.folder.join(file.path());
+        make_folder(&path).map_err(|error| error.to_string())?;
+        file::write(&path, content.as_bytes(), 0o644, Durability::Volatile)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    async fn set_hostname(
+        &self,
+        name: Hostname,
+        known: &mut Known,
+        effects: &mut Effects,
+    ) -> Result<Effect, String> {
+        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
+        helper.set_hostname(name.as_str()).await.map_err(self::helper)?;
+        let peer = |error| peer("systemd-hostnamed", &error);
+        let hostnamed = HostnameProxy::new(&self.connection).await.map_err(peer)?;
+        let in_force = hostnamed.hostname().await.map_err(peer)?;
+        effects.hostname_in_force = Hostname::try_from(in_force.as_str()).ok();
+        if in_force != name.as_str() {
+            return Err(format!(
+                "the host name stays \"{}\": /etc/hostname of the image overrides it",
+                in_force.escape_debug()
+            ));
+        }
+        known.hostname = Some(name);
+        Ok(Effect::Done)
+    }
+
+    async fn set_keyfiles(
+        &self,
+        keyfiles: Vec<Keyfile>,
+        before: Option<Vec<Keyfile>>,
+        known: &mut Known,
+        effects: &mut Effects,
+    ) -> Result<Effect, String> {
+        let profiles: Vec<(&str, &[u8])> = keyfiles
+            .iter()
+            .map(|keyfile| (keyfile.name.as_str(), keyfile.bytes.expose().as_slice()))
+            .collect();
+        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
+        let paths = helper
+            .set_connection_profiles(&profiles)
+            .await
+            .map_err(self::helper)?;
+        // Those that changed; all of them when it is not known what NetworkManager made of them.
+        let all = before.is_none();
+        let named: BTreeMap<String, &str> = paths
+            .into_iter()
+            .zip(&keyfiles)
+            .filter(|(path, _)| all || !path.is_empty())
+            .map(|(path, Keyfile { name, .. })| match path.is_empty() {
+                true => (
+                    format!("{HELPER_FOLDER}/fleet-boot-{name}.nmconnection"),
+                    name.as_str(),
+                ),
+                false => (path, name.as_str()),
+            })
+            .collect();
+        effects.keyfiles_refused.retain(|name, _| {
+            keyfiles.iter().any(|keyfile| keyfile.name == *name)
+                && !named.values().any(|changed| changed == name)
+        });
+        if !self.network_manager_runs {
+            known.keyfiles = Some(keyfiles);
+            return Ok(Effect::Waiting(NETWORK_MANAGER_READS_LATER));
+        }
+        let peer = |error| peer("NetworkManager", &error);
+        let settings = SettingsProxy::new(&self.connection).await.map_err(peer)?;
+        if !named.is_empty() {
+            let changed: Vec<&str> = named.keys().map(String::as_str).collect();
+            let (_, refused) = settings.load_connections(&changed).await.map_err(peer)?;
+            for path in &refused {
+                if let Some(name) = named.get(path.as_str()) {
+                    let reason = "NetworkManager does not accept it; its journal says which line (journalctl -u NetworkManager)";
+                    effects.keyfiles_refused.insert((*name).to_owned(), reason);
+                }
+            }
+        }
+        // What was there before this service began is not known; reading all again makes sure of it.
+        let some_were_removed = before.is_none_or(|before| {
+            before
+                .iter()
+                .any(|old| keyfiles.iter().all(|keyfile| keyfile.name != old.name))
+        });
+        if some_were_removed {
+            settings.reload_connections().await.map_err(peer)?;
+        }
+        known.keyfiles = Some(keyfiles);
+        Ok(Effect::Done)
+    }
+
+    async fn reload_network_manager(
+        &self,
+        text: String,
+        known: &mut Known,
+        effects: &mut Effects,
+    ) -> Result<Effect, String> {
+        if !self.network_manager_runs {
+            return Ok(Effect::Waiting(NETWORK_MANAGER_READS_LATER));
+        }
+        let peer = |error| peer("NetworkManager", &error);
+        let manager = NetworkManagerProxy::new(&self.connection).await.map_err(peer)?;
+        manager.reload(RELOAD_CONF).await.map_err(peer)?;
+        let enabled = manager.connectivity_check_enabled().await.map_err(peer)?
+            && manager.connectivity_check_available().await.map_err(peer)?;
+        let uri = manager.connectivity_check_uri().await.map_err(peer)?;
+        effects.check_in_force = Some(CheckInForce { enabled, uri });
+        known.network = Some(text);
+        Ok(Effect::Done)
+    }
+
+    async fn reload_time_sources(&self, text: String, known: &mut Known) -> Result<Effect, String> {
+        // At boot chronyd starts after this service and reads the file by itself.
+        if !self.is_active("chronyd.service").await {
+            return Ok(Effect::Waiting(CHRONY_READS_LATER));
+        }
+        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
+        helper.reload_time_sources().await.map_err(self::helper)?;
+        known.time = Some(text);
+        Ok(Effect::Done)
+    }
+
+    async fn set_persistent_logging(&self, on: bool, known: &mut Known) -> Result<Effect, String> {
+        let peer = |error| peer("the journal service (org.fleetos.Journal1)", &error);
+        let journal = JournalProxy::new(&self.connection).await.map_err(peer)?;
+        if on {
+            journal.persist().await
+        } else {
+            journal.volatile().await
+        }
+        .map_err(peer)?;
+        known.persistent_logging = Some(on);
+        Ok(Effect::Done)
+    }
+
+    async fn set_development_mode(&self, on: bool, known: &mut Known) -> Result<Effect, String> {
+        if self.is_active("fleet-development.target").await != on {
+            let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
+            helper.set_development_mode(on).await.map_err(self::helper)?;
+        }
+        known.development_mode = Some(on);
+        Ok(Effect::Done)
+    }
+
+    /// Whether a unit is active. Not knowing counts as not: then it is told, which changes nothing if it knew.
+    async fn is_active(&self, unit: &str) -> bool {
+        let state = async {
+            let path = ManagerProxy::new(&self.connection).await?.get_unit(unit).await?;
+            UnitProxy::builder(&self.connection)
+                .path(path)
+                .build()
+                .await?
+                .active_state()
+                .await
+        };
+        match state.await {
+            Ok(state) => matches!(state.as_str(), "active" | "reloading"),
+            Err(error) => {
+                log::debug!("{unit}: {}", sentence(&error));
+                false
+            }
+        }
+    }
+}
+
+/// Makes the folder of a file, readable by everybody: others read what is in it.
+fn make_folder(path: &Path) -> Result<(), file::Error> {
+    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else {
+        return Ok(());
+    };
+    let failed = |error| file::Error::Write(folder.to_owned(), error);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(failed)?;
+    // The unit's umask took bits away.
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).map_err(failed)
+}
+
+/// What the helper answered, or that it did not.
+fn helper(error: zbus::Error) -> String {
+    peer("the helper (org.fleetos.Helper1)", &error)
+}
+
+/// What a peer answered, or that it did not.
+fn peer(name: &str, error: &zbus::Error) -> String {
+    let answered = match error {
+        zbus::Error::MethodError(error, ..) => !error.as_str().starts_with("org.freedesktop.DBus.Error."),
+        _ => false,
+    };
+    if answered {
+        sentence(error)
+    } else if matches!(error, zbus::Error::InputOutput(error) if error.kind() == ErrorKind::TimedOut) {
+        format!(
+            "{name} is not reachable: it did not answer within {} seconds",
+            METHOD_TIMEOUT.as_secs()
+        )
+    } else {
+        format!("{name} is not reachable: {}", sentence(error))
+    }
+}

@@ -1,0 +1,302 @@
+//! The table of keys: every key that a `config.json` may hold, and what becomes of it.
+//!
+//! The one list that the reader, the report, the redaction of secrets and `docs/config.md` rest on.
+
+use serde_json::Value;
+
+use crate::config;
+use crate::document::KeyPath;
+use crate::value::Refusal;
+
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Applied at once when it changes.
+    Applied,
+    /// The device's identity: taken once, never changed.
+    Identity,
+    /// Of other software: kept, in place, and not looked at.
+    Kept,
+    /// Understood by balenaOS and not yet by us: kept.
+    NotYet,
+}
+
+/// A key.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted path.
+    pub path: &'static str,
+    /// What becomes of it.
+    pub class: Class,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// What it may hold, for people; empty for what is not looked at.
+    pub rule: &'static str,
+    /// Whether a value keeps the rule.
+    pub(crate) check: fn(&Value) -> Result<(), Refusal>,
+}
+
+/// Every key, in the order of `docs/config.md`.
+pub const TABLE: &[Key] = &[
+    applied(
+        "hostname",
+        "a host name (RFC 1123); empty: the first 7 digits of the uuid",
+        config::check_hostname,
+    ),
+    Key {
+        path: "uuid",
+        class: Class::Identity,
+        secret: false,
+        rule: "32 hexadecimal digits",
+        check: config::check_uuid,
+    },
+    applied("persistentLogging", BOOLEAN, config::check_boolean),
+    applied("developmentMode", BOOLEAN, config::check_boolean),
+    applied(
+        "ntpServers",
+        "host names and addresses, separated by spaces or as an array; \"null\": none at all",
+        config::check_time_servers,
+    ),
+    applied(
+        "dnsServers",
+        "IP addresses, separated by spaces or as an array; \"null\": no fallback",
+        config::check_name_servers,
+    ),
+    applied(
+        "os.sshKeys",
+        "an array of ssh public keys",
+        config::check_ssh_keys,
+    ),
+    applied(
+        "os.network.connectivity.uri",
+        "an http or https address; \"null\": no check",
+        config::check_uri,
+    ),
+    applied(
+        "os.network.connectivity.interval",
+        "seconds; 0: no check",
+        config::check_interval,
+    ),
+    applied(
+        "os.network.connectivity.response",
+        "what the answer must begin with; empty: status 204 or no content",
+        config::check_response,
+    ),
+    applied(
+        "os.network.wifi.randomMacAddressScan",
+        BOOLEAN,
+        config::check_boolean,
+    ),
+    not_yet("country"),
+    not_yet("balenaRootCA"),
+    not_yet("os.udevRules"),
+    not_yet("os.fan.profile"),
+    not_yet("os.power.mode"),
+    not_yet("os.kernel.extraFirmwareVol"),
+    kept("installer.secureboot"),
+    kept("installer.migrate.force"),
+    kept("installer.target_devices"),
+    secret("apiKey"),
+    secret("deviceApiKey"),
+    secret("deviceApiKeys"),
+    secret("mixpanelToken"),
+    kept("deviceId"),
+    kept("registered_at"),
+    kept("applicationId"),
+    kept("deviceType"),
+    kept("apiEndpoint"),
+    kept("listenPort"),
+    kept("deltaEndpoint"),
+    kept("logsEndpoint"),
+    kept("appUpdatePollInterval"),
+    kept("apiTimeout"),
+    kept("bootstrapRetryDelay"),
+    kept("initialDeviceName"),
+    kept("applicationName"),
+    kept("userId"),
+    kept("username"),
+    kept("vpnEndpoint"),
+    kept("vpnPort"),
+    kept("registryEndpoint"),
+    kept("version"),
+    kept("debug"),
+];
+
+const BOOLEAN: &str = "true or false; also 1, 0, \"true\", \"false\", \"1\", \"0\"";
+
+const fn applied(path: &'static str, rule: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
+    Key {
+        path,
+        class: Class::Applied,
+        secret: false,
+        rule,
+        check,
+    }
+}
+
+const fn not_yet(path: &'static str) -> Key {
+    Key {
+        path,
+        class: Class::NotYet,
+        secret: false,
+        rule: "",
+        check: anything,
+    }
+}
+
+const fn kept(path: &'static str) -> Key {
+    Key {
+        path,
+        class: Class::Kept,
+        secret: false,
+        rule: "",
+        check: anything,
+    }
+}
+
+const fn secret(path: &'static str) -> Key {
+    Key {
+        path,
+        class: Class::Kept,
+        secret: true,
+        rule: "",
+        check: anything,
+    }
+}
+
+const fn anything(_: &Value) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// The key at this path.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    TABLE.iter().find(|key| key.path == path)
+}
+
+/// Whether known keys lie below this path.
+pub(crate) fn is_group(path: &str) -> bool {
+    TABLE.iter().any(|key| {
+        key.path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+/// Whether the value at this path is never shown: a key of the table that says so, or a key that nobody here
+/// knows and whose name says so.
+pub(crate) fn is_secret(path: &KeyPath) -> bool {
+    let path = path.to_string();
+    match find(&path) {
+        Some(key) => key.secret,
+        None if is_group(&path) => false,
+        None => sounds_secret(path.rsplit('.').next().unwrap_or(&path)),
+    }
+}
+
+/// Other software keeps its secrets under names of its own; better one hidden too many than one shown.
+fn sounds_secret(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = name.to_ascii_lowercase();
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "privatekey",
+        "psk",
+        "credential",
+    ]
+    .iter()
+    .any(|sound| name.contains(sound))
+}
+
+/// The known key whose name is nearest to this one, if one is near enough to be what was meant.
+#[must_use]
+pub fn nearest(path: &str) -> Option<&'static str> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+    let limit = 1 + path.chars().count() / 6;
+    TABLE
+        .iter()
+        .map(|key| {
+            // The whole path mistyped, or the right name in the wrong place (`sshKeys` for `os.sshKeys`).
+            let whole = distance(&path.to_ascii_lowercase(), &key.path.to_ascii_lowercase());
+            let misplaced = distance(&last(path), &last(key.path))
+                .saturating_mul(2)
+                .saturating_add(1);
+            (whole.min(misplaced), key.path)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= limit)
+        .map(|(_, path)| path)
+}
+
+/// Edits (insert, remove, replace) between two names; far is `usize::MAX`.
+fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().collect();
+    let other: Vec<char> = other.chars().collect();
+    // The names of the table are short: a longer one is no typing error, and costs nothing.
+    if one.len().abs_diff(other.len()) > 8 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_was_meant() {
+        let cases = [
+            ("hostnam", Some("hostname")),
+            ("hostName", Some("hostname")),
+            ("ntpServer", Some("ntpServers")),
+            ("sshKeys", Some("os.sshKeys")),
+            ("os.network.conectivity.uri", Some("os.network.connectivity.uri")),
+            ("os.network.connectivity.url", Some("os.network.connectivity.uri")),
+            ("myApplication", None),
+            ("x", None),
+        ];
+        for (typed, meant) in cases {
+            assert_eq!(nearest(typed), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_there_once_and_no_key_is_a_group() {
+        for key in TABLE {
+            assert_eq!(
+                TABLE.iter().filter(|other| other.path == key.path).count(),
+                1,
+                "{}",
+                key.path
+            );
+            assert!(!is_group(key.path), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn every_key_is_in_the_reference_page() {
+        let page = include_str!("../../../docs/config.md");
+        for key in TABLE {
+            assert!(
+                page.contains(&format!("`{}`", key.path)),
+                "docs/config.md does not name {}",
+                key.path
+            );
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The configuration manager: `config.json` on the boot partition, and what the device makes of it.
+//!
+//! A setting goes one way: bytes → [`document::Document`] (strict) → [`config::Config`] (valid by construction) →
+//! `Wanted` (with the product's [`defaults`]) → `Plan` (pure) → execution → [`report`]. The service is the only
+//! writer of the configuration; `docs/config.md` is the reference of the keys.
+
+pub mod authorized_keys;
+mod boot_folder;
+pub mod config;
+mod copies;
+mod dbus;
+pub mod defaults;
+pub mod document;
+mod effect;
+mod execute;
+mod finding;
+pub mod key;
+mod keyfile;
+mod places;
+mod plan;
+mod render;
+pub mod report;
+mod request;
+mod retry;
+mod service;
+pub mod store;
+mod strict;
+pub mod value;
+mod wanted;
+
+pub use report::{Checked, KeyRow, State, check};
+pub use service::main;
+pub use strict::{Place, SyntaxError};

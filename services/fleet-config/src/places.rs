@@ -1,0 +1,47 @@
+//! Where everything is that the service reads and writes.
+//!
+//! In one place, so that a test gives temporary folders.
+
+use std::path::PathBuf;
+
+use fleet_base::paths;
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The boot partition.
+    pub(crate) boot: PathBuf,
+    /// The store.
+    pub(crate) state: PathBuf,
+    /// Rendered files and the report.
+    pub(crate) run: PathBuf,
+    /// Product defaults.
+    pub(crate) defaults: PathBuf,
+    /// Exists if the next boot stores the journal.
+    pub(crate) journal_flag: PathBuf,
+    /// Exists if journald stores it now.
+    pub(crate) journal_flushed: PathBuf,
+}
+
+impl Places {
+    /// Those of a device.
+    pub(crate) fn device() -> Self {
+        Self {
+            boot: paths::BOOT.into(),
+            state: paths::STATE_CONFIG.into(),
+            run: paths::RUN_CONFIG.into(),
+            defaults: paths::DEFAULTS.into(),
+            journal_flag: paths::JOURNAL_FLAG.into(),
+            // journald's own flag: systemd-journald.service(8), "journalctl --flush".
+            journal_flushed: "/run/systemd/journal/flushed".into(),
+        }
+    }
+
+    /// Whether the journal is stored, if now and the next boot agree about it; otherwise the journal service
+    /// decides. Looking saves starting it at every boot.
+    pub(crate) fn journal_is_persistent(&self) -> Option<bool> {
+        let configured = self.journal_flag.try_exists().ok()?;
+        let now = self.journal_flushed.try_exists().ok()?;
+        (configured == now).then_some(now)
+    }
+}

@@ -1,0 +1,172 @@
+//! The plan: the smallest list of actions that makes the device what is wanted.
+//!
+//! Pure: from what is wanted and what is known to be in force. An action is there only if something differs, so that
+//! nothing is touched that is as it should be.
+
+use std::fmt;
+
+use crate::keyfile::Keyfile;
+use crate::render::File;
+use crate::value::Hostname;
+use crate::wanted::Wanted;
+
+/// One effect on the device.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Writes a file.
+    Write(File, String),
+    /// Sets the host name.
+    SetHostname(Hostname),
+    /// Makes NetworkManager's profiles of the boot partition exactly these.
+    SetKeyfiles(Vec<Keyfile>),
+    /// Makes NetworkManager read its configuration (this text) again.
+    ReloadNetworkManager(String),
+    /// Makes chrony read its sources (this text) again.
+    ReloadTimeSources(String),
+    /// Switches the journal.
+    SetPersistentLogging(bool),
+    /// Switches development mode.
+    SetDevelopmentMode(bool),
+}
+
+/// What an action is about. Several actions may be about one thing; the first failure decides about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Hostname,
+    Keyfiles,
+    Network,
+    Time,
+    Fallback,
+    Journal,
+    Development,
+}
+
+/// What is known to be in force. `None`: not known, so it is set.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) hostname: Option<Hostname>,
+    pub(crate) keyfiles: Option<Vec<Keyfile>>,
+    /// What NetworkManager has read.
+    pub(crate) network: Option<String>,
+    /// What chrony has read.
+    pub(crate) time: Option<String>,
+    pub(crate) persistent_logging: Option<bool>,
+    pub(crate) development_mode: Option<bool>,
+}
+
+/// Actions in their order.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) actions: Vec<Action>,
+}
+
+impl Plan {
+    /// What has to be done. `on_disk` gives the content of a file as it is.
+    pub(crate) fn between(wanted: &Wanted, known: &Known, on_disk: impl Fn(File) -> Option<String>) -> Self {
+        let mut actions = Vec::new();
+        for file in File::ALL {
+            let content = file.content(wanted);
+            if on_disk(file).as_ref() != Some(&content) {
+                actions.push(Action::Write(file, content));
+            }
+        }
+        if known.hostname.as_ref() != Some(&wanted.hostname) {
+            actions.push(Action::SetHostname(wanted.hostname.clone()));
+        }
+        if known.keyfiles.as_ref() != Some(&wanted.keyfiles) {
+            actions.push(Action::SetKeyfiles(wanted.keyfiles.clone()));
+        }
+        let network = File::NetworkManager.content(wanted);
+        if known.network.as_ref() != Some(&network) {
+            actions.push(Action::ReloadNetworkManager(network));
+        }
+        let time = File::TimeSources.content(wanted);
+        if known.time.as_ref() != Some(&time) {
+            actions.push(Action::ReloadTimeSources(time));
+        }
+        if known.persistent_logging != Some(wanted.persistent_logging) {
+            actions.push(Action::SetPersistentLogging(wanted.persistent_logging));
+        }
+        if known.development_mode != Some(wanted.development_mode) {
+            actions.push(Action::SetDevelopmentMode(wanted.development_mode));
+        }
+        Self { actions }
+    }
+
+    /// Parts the plan into what has to be there before NetworkManager starts, and what waits on units that may
+    /// still be starting, and so must not hold the start up.
+    pub(crate) fn split(self) -> (Self, Self) {
+        let (early, late) = self.actions.into_iter().partition(Action::is_early);
+        (Self { actions: early }, Self { actions: late })
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hostname => "the host name is",
+            Self::Keyfiles => "the keyfiles are",
+            Self::Network => "NetworkManager's configuration is",
+            Self::Time => "the time servers are",
+            Self::Fallback => "the fallback resolvers are",
+            Self::Journal => "persistent logging is",
+            Self::Development => "development mode is",
+        })
+    }
+}
+
+impl Action {
+    const fn is_early(&self) -> bool {
+        matches!(
+            self,
+            Self::Write(..) | Self::SetHostname(_) | Self::SetKeyfiles(_)
+        )
+    }
+
+    pub(crate) const fn subject(&self) -> Subject {
+        match self {
+            Self::Write(File::NetworkManager, _) | Self::ReloadNetworkManager(_) => Subject::Network,
+            Self::Write(File::TimeSources, _) | Self::ReloadTimeSources(_) => Subject::Time,
+            Self::Write(File::Fallback, _) => Subject::Fallback,
+            Self::SetHostname(_) => Subject::Hostname,
+            Self::SetKeyfiles(_) => Subject::Keyfiles,
+            Self::SetPersistentLogging(_) => Subject::Journal,
+            Self::SetDevelopmentMode(_) => Subject::Development,
+        }
+    }
+}
+
+/// One line an action, and the lines of a file indented below it, for tests only: content is never logged.
+#[cfg(test)]
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for action in &self.actions {
+            match action {
+                Action::Write(file, content) => {
+                    writeln!(f, "write {}", file.path())?;
+                    content
+                        .lines()
+                        .try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))?;
+                }
+                Action::SetHostname(name) => writeln!(f, "set host name {name}")?,
+                Action::SetKeyfiles(keyfiles) => {
+                    let names: Vec<&str> = keyfiles.iter().map(|keyfile| keyfile.name.as_str()).collect();
+                    writeln!(f, "set keyfiles [{}]", names.join(", "))?;
+                }
+                Action::ReloadNetworkManager(_) => f.write_str("reload NetworkManager\n")?,
+                Action::ReloadTimeSources(_) => f.write_str("reload time sources\n")?,
+                Action::SetPersistentLogging(on) => writeln!(f, "persistent logging {}", switch(*on))?,
+                Action::SetDevelopmentMode(on) => writeln!(f, "development mode {}", switch(*on))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+const fn switch(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+#[cfg(test)]
+mod tests;

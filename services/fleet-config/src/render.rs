@@ -1,0 +1,155 @@
+//! The files that are made of a configuration, each for one reader.
+//!
+//! Every value in them is a type without line breaks, so that no value can begin a line or a section of its own.
+
+use std::fmt::Write;
+
+use crate::wanted::{Check, Dns, Time, Wanted};
+
+const HEAD: &str =
+    "# Made by fleet-config from config.json and /usr/lib/fleet/fleet.toml; changes are overwritten.\n";
+
+/// A file that is made, below `/run/fleet/config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum File {
+    /// For NetworkManager, as its `conf.d/50-fleet.conf`.
+    NetworkManager,
+    /// For chrony's `sourcedir`.
+    TimeSources,
+    /// For `fleet-watch`: the fallback resolvers, one address a line; no line: no fallback.
+    Fallback,
+}
+
+impl File {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::NetworkManager, Self::TimeSources, Self::Fallback];
+
+    /// Where it is, below the folder of what is made.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::NetworkManager => "NetworkManager.conf",
+            Self::TimeSources => "chrony/fleet.sources",
+            Self::Fallback => "dns-fallback",
+        }
+    }
+
+    /// What is in it.
+    pub(crate) fn content(self, wanted: &Wanted) -> String {
+        match self {
+            Self::NetworkManager => network_manager(wanted),
+            Self::TimeSources => time_sources(&wanted.time),
+            Self::Fallback => fallback(&wanted.dns),
+        }
+    }
+}
+
+/// NetworkManager.conf(5).
+fn network_manager(wanted: &Wanted) -> String {
+    let mut text = HEAD.to_owned();
+    text.push_str("\n[connectivity]\n");
+    match &wanted.check {
+        // An empty address takes back one that a package set; interval 0 alone leaves the check enabled.
+        Check::Off => text.push_str("enabled=false\nuri=\ninterval=0\n"),
+        Check::On {
+            uri,
+            interval,
+            response,
+        } => {
+            let interval = interval.get();
+            let response = escaped(response.as_str());
+            // An empty `response=` is what makes NetworkManager accept status 204.
+            let _ = write!(
+                text,
+                "enabled=true\nuri={uri}\ninterval={interval}\nresponse={response}\n"
+            );
+        }
+    }
+    if !wanted.dns.servers.is_empty() {
+        let servers: Vec<String> = wanted.dns.servers.iter().map(ToString::to_string).collect();
+        let _ = write!(text, "\n[global-dns-domain-*]\nservers={}\n", servers.join(","));
+    }
+    if let Some(random) = wanted.random_scan_address {
+        let random = if random { "yes" } else { "no" };
+        let _ = write!(
+            text,
+            "\n[device-fleet]\nmatch-device=type:wifi\nwifi.scan-rand-mac-address={random}\n"
+        );
+    }
+    text
+}
+
+/// GLib's key file reads `\` as the beginning of an escape.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+}
+
+/// chrony.conf(5), `sourcedir`: `server`, `pool` and `peer` lines.
+fn time_sources(time: &Time) -> String {
+    let mut text = HEAD.to_owned();
+    let (kind, sources) = match time {
+        Time::Servers(servers) => ("server", servers),
+        Time::Pools(pools) => ("pool", pools),
+    };
+    for source in sources {
+        let _ = writeln!(text, "{kind} {source} iburst");
+    }
+    text
+}
+
+fn fallback(dns: &Dns) -> String {
+    dns.fallback
+        .iter()
+        .map(|address| format!("{address}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::defaults::Defaults;
+    use crate::document::Document;
+    use crate::value::Uuid;
+
+    fn rendered(document: &str) -> String {
+        let identity = Uuid::try_from("0123456789abcdef0123456789abcdef").unwrap();
+        let config = Config::read(&Document::parse(document.as_bytes()).unwrap());
+        let wanted = Wanted::new(config, &Defaults::default(), &identity, Vec::new()).unwrap();
+        File::ALL.iter().map(|file| file.content(&wanted)).collect()
+    }
+
+    proptest! {
+        /// Whatever a document holds, the files have the lines and sections that we write and no others.
+        #[test]
+        fn no_value_adds_a_line(texts in proptest::collection::vec(".{0,30}", 4)) {
+            let document = serde_json::json!({
+                "ntpServers": [texts[0]],
+                "dnsServers": texts[1],
+                "os": { "network": { "connectivity": {
+                    "uri": format!("http://a/{}", texts[2]), "response": texts[3], "interval": texts[1],
+                } } },
+            });
+            for line in rendered(&document.to_string()).lines() {
+                let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
+                    "response=", "servers=", "server ", "pool "];
+                prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
+                prop_assert!(!line.chars().any(char::is_control));
+            }
+        }
+    }
+
+    #[test]
+    fn an_off_switch_takes_back_a_packages_address() {
+        for off in [
+            r#"{"os":{"network":{"connectivity":{"uri":"null"}}}}"#,
+            r#"{"os":{"network":{"connectivity":{"uri":"http://a","interval":"0"}}}}"#,
+        ] {
+            assert!(
+                rendered(off).contains("[connectivity]\nenabled=false\nuri=\n"),
+                "{off}"
+            );
+        }
+    }
+}

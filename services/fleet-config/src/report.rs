@@ -1,0 +1,354 @@
+//! The report: what became of every key.
+//!
+//! Pure: from what was found in the document, what is wanted and what the actions did.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::document::Document;
+use crate::effect::{Effect, Effects};
+use crate::finding::{Finding, Verdict, inspect};
+use crate::key::{self, Class};
+use crate::keyfile::{Folder, stem};
+use crate::strict::SyntaxError;
+use crate::value::Uuid;
+use crate::wanted::{Check, Time, Wanted};
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In force, or prepared for the moment in which its reader starts.
+    Applied,
+    /// In force from the next boot on.
+    PendingReboot,
+    /// It breaks its rule, or it was tried and failed.
+    Refused,
+    /// Kept, without an effect of ours.
+    Unsupported,
+}
+
+impl State {
+    /// The word that is published.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::PendingReboot => "pending-reboot",
+            Self::Refused => "refused",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// One key of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Dotted path; `os.sshKeys[1]` for an entry, `system-connections/NAME` for a keyfile.
+    pub key: String,
+    /// What became of it.
+    pub state: State,
+    /// The value in force as JSON text; empty if there is none or it is not known, `"…"` for a secret.
+    pub value: String,
+    /// Why, as a sentence; empty if there is nothing to say.
+    pub detail: String,
+}
+
+/// What a document is, judged without a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What is wrong with it as a whole; nothing of it is accepted then.
+    pub problem: Option<SyntaxError>,
+    /// Each key of it, in its order. `value` is the document's own where it is good.
+    pub rows: Vec<KeyRow>,
+}
+
+impl Checked {
+    /// Whether a device would accept all of it.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.problem.is_none() && self.rows.iter().all(|row| row.state != State::Refused)
+    }
+}
+
+/// Judges a document as a device would, without one. Nothing is read but `bytes`.
+#[must_use]
+pub fn check(bytes: &[u8]) -> Checked {
+    match Document::parse(bytes) {
+        Ok(document) => Checked {
+            problem: None,
+            rows: check_document(&document, None),
+        },
+        Err(problem) => Checked {
+            problem: Some(problem),
+            rows: Vec::new(),
+        },
+    }
+}
+
+/// The same for a device with this identity.
+pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Vec<KeyRow> {
+    let row = |finding: &Finding| {
+        let value = if finding.verdict != Verdict::Good {
+            None
+        } else if finding.path.to_string() == "os.sshKeys" {
+            Some(ssh_keys(&Config::read(document)))
+        } else {
+            document.shown(&finding.path)
+        };
+        let value = value.map(|value| value.to_string()).unwrap_or_default();
+        judged(
+            finding,
+            Outcome {
+                state: State::Applied,
+                value,
+                detail: String::new(),
+            },
+        )
+    };
+    inspect(document, identity).iter().map(row).collect()
+}
+
+/// The keys that are whole.
+fn ssh_keys(config: &Config) -> Value {
+    config.ssh_keys.iter().map(ToString::to_string).collect()
+}
+
+/// What the report says of a key whose value is good.
+struct Outcome {
+    state: State,
+    value: String,
+    detail: String,
+}
+
+/// Everything the report is made of.
+pub(crate) struct Situation<'a> {
+    /// What was found in the document on the boot partition.
+    pub(crate) findings: &'a [Finding],
+    /// The configuration that holds.
+    pub(crate) accepted: &'a Document,
+    /// The same, as values.
+    pub(crate) config: &'a Config,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) effects: &'a Effects,
+    pub(crate) identity: &'a Uuid,
+    pub(crate) keyfiles: &'a Folder,
+}
+
+impl Situation<'_> {
+    /// The report: the keys of the document in its order, the applied keys that it does not name, the keyfiles.
+    pub(crate) fn report(&self) -> Vec<KeyRow> {
+        let mut rows: Vec<KeyRow> = self
+            .findings
+            .iter()
+            .map(|finding| judged(finding, self.outcome(&finding.path.to_string())))
+            .collect();
+        for key in key::TABLE
+            .iter()
+            .filter(|key| matches!(key.class, Class::Applied | Class::Identity))
+        {
+            if rows.iter().all(|row| row.key != key.path) {
+                rows.push(self.not_set(key.path));
+            }
+        }
+        rows.extend(self.keyfile_rows());
+        rows
+    }
+
+    /// An applied key that the document on the boot partition does not name: its default is in force, or the value
+    /// from before the object around it was refused.
+    fn not_set(&self, key: &str) -> KeyRow {
+        let mut outcome = self.outcome(key);
+        if outcome.detail.is_empty() {
+            let detail = match key {
+                "uuid" => "not set; the device keeps its own",
+                key if self.accepted.setting(key).is_some() => "from the last accepted configuration",
+                _ => "not set; this is the default",
+            };
+            detail.clone_into(&mut outcome.detail);
+        }
+        KeyRow {
+            key: key.to_owned(),
+            state: outcome.state,
+            value: outcome.value,
+            detail: outcome.detail,
+        }
+    }
+
+    fn outcome(&self, key: &str) -> Outcome {
+        let failed = |detail: String, value| Outcome {
+            state: State::Refused,
+            value,
+            detail,
+        };
+        let value = self
+            .in_force(key)
+            .map(|value| value.to_string())
+            .unwrap_or_default();
+        for effect in self.effects_of(key) {
+            match effect {
+                Effect::Failed(reason) => return failed(reason.clone(), self.read_back(key)),
+                Effect::Waiting(who) => {
+                    return Outcome {
+                        state: State::Applied,
+                        value,
+                        detail: (*who).to_owned(),
+                    };
+                }
+                Effect::Done | Effect::Untried => {}
+            }
+        }
+        match self.overridden(key) {
+            Some(reason) => failed(reason, self.read_back(key)),
+            None => Outcome {
+                state: State::Applied,
+                value,
+                detail: String::new(),
+            },
+        }
+    }
+
+    fn effects_of(&self, key: &str) -> Vec<&Effect> {
+        let effects = self.effects;
+        match key {
+            "hostname" => vec![&effects.hostname],
+            "persistentLogging" => vec![&effects.journal],
+            "developmentMode" => vec![&effects.development],
+            "ntpServers" => vec![&effects.time],
+            "dnsServers" => vec![&effects.network, &effects.fallback],
+            key if key.starts_with("os.network.") => vec![&effects.network],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is in force when nothing failed.
+    fn in_force(&self, key: &str) -> Option<Value> {
+        let wanted = self.wanted;
+        let texts = |texts: Vec<String>| Some(Value::from(texts));
+        match key {
+            "hostname" => Some(json!(self.wanted.hostname.as_str())),
+            "uuid" => Some(json!(self.identity.to_string())),
+            "persistentLogging" => Some(json!(wanted.persistent_logging)),
+            "developmentMode" => Some(json!(wanted.development_mode)),
+            "ntpServers" => {
+                let (Time::Servers(sources) | Time::Pools(sources)) = &wanted.time;
+                texts(sources.iter().map(ToString::to_string).collect())
+            }
+            "dnsServers" if wanted.dns.servers.is_empty() && wanted.dns.fallback.is_empty() => {
+                Some(json!("null"))
+            }
+            "dnsServers" => texts(wanted.dns.servers.iter().map(ToString::to_string).collect()),
+            "os.sshKeys" => Some(ssh_keys(self.config)),
+            key => match (&wanted.check, key.strip_prefix("os.network.connectivity.")?) {
+                (Check::Off, "uri") => Some(json!("null")),
+                (Check::Off, "interval") => Some(json!(0)),
+                (Check::On { uri, .. }, "uri") => Some(json!(uri.as_str())),
+                (Check::On { interval, .. }, "interval") => Some(json!(interval.get())),
+                (Check::On { response, .. }, "response") => Some(json!(response.as_str())),
+                _ => None,
+            },
+        }
+    }
+
+    /// What is in force although something else is wanted, where that can be asked.
+    fn read_back(&self, key: &str) -> String {
+        let value = match key {
+            "hostname" => self
+                .effects
+                .hostname_in_force
+                .as_ref()
+                .map(|name| json!(name.as_str())),
+            "os.network.connectivity.uri" => self.effects.check_in_force.as_ref().map(|check| {
+                if check.enabled {
+                    json!(check.uri)
+                } else {
+                    json!("null")
+                }
+            }),
+            _ => None,
+        };
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+
+    /// Why NetworkManager checks otherwise than it was told.
+    fn overridden(&self, key: &str) -> Option<String> {
+        let in_force = self.effects.check_in_force.as_ref()?;
+        key.strip_prefix("os.network.connectivity.")?;
+        let by = "another of its configuration files overrides this one (NetworkManager --print-config)";
+        match &self.wanted.check {
+            Check::Off if in_force.enabled => Some(format!("NetworkManager still checks: {by}")),
+            Check::On { .. } if !in_force.enabled => Some(format!("NetworkManager does not check: {by}")),
+            Check::On { uri, .. } if in_force.uri != uri.as_str() => {
+                Some(format!("NetworkManager asks another address: {by}"))
+            }
+            Check::On { .. } | Check::Off => None,
+        }
+    }
+
+    fn keyfile_rows(&self) -> Vec<KeyRow> {
+        let row = |file: &str, state, detail: String| KeyRow {
+            key: format!("system-connections/{}", file.escape_debug()),
+            state,
+            value: String::new(),
+            detail,
+        };
+        let refused = self.keyfiles.refused.iter().map(|(file, refusal)| {
+            let kept = if self.keyfiles.good.contains_key(stem(file)) {
+                "; the last good one stays"
+            } else {
+                ""
+            };
+            row(file, State::Refused, format!("{refusal}{kept}"))
+        });
+        let good = self.keyfiles.good.values();
+        let good = good
+            .filter(|keyfile| !self.keyfiles.refused.contains_key(&keyfile.file))
+            .map(|keyfile| {
+                match (
+                    &self.effects.keyfiles,
+                    self.effects.keyfiles_refused.get(&keyfile.name),
+                ) {
+                    (Effect::Failed(reason), _) => row(&keyfile.file, State::Refused, reason.clone()),
+                    (_, Some(reason)) => row(&keyfile.file, State::Refused, (*reason).to_owned()),
+                    (Effect::Waiting(who), _) => row(&keyfile.file, State::Applied, (*who).to_owned()),
+                    _ => row(&keyfile.file, State::Applied, String::new()),
+                }
+            });
+        refused.chain(good).collect()
+    }
+}
+
+/// The row of a finding; `good` if its value is.
+fn judged(finding: &Finding, good: Outcome) -> KeyRow {
+    let detail = finding.verdict.to_string();
+    let Outcome { state, value, detail } = match finding.verdict {
+        Verdict::Good => good,
+        Verdict::Bad(_) | Verdict::NotAnObject(_) | Verdict::OtherIdentity => Outcome {
+            state: State::Refused,
+            value: if finding.entry.is_some() {
+                String::new()
+            } else {
+                good.value
+            },
+            detail,
+        },
+        Verdict::Kept(_) | Verdict::Unknown(_) => {
+            let secret = key::is_secret(&finding.path);
+            let value = if secret {
+                Value::from(fleet_base::secret::REDACTED).to_string()
+            } else {
+                String::new()
+            };
+            Outcome {
+                state: State::Unsupported,
+                value,
+                detail,
+            }
+        }
+    };
+    KeyRow {
+        key: finding.name(),
+        state,
+        value,
+        detail,
+    }
+}

@@ -1,0 +1,395 @@
+//! The service: one loop that owns everything, and does one thing at a time.
+//!
+//! Edits of the boot partition, requests from the bus and restarts of NetworkManager all end in the same apply:
+//! what is wanted, the plan against what is known, its execution, the report.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fleet_base::boot_clock;
+use fleet_base::bus::{self, sentence};
+use fleet_base::exit::Exit;
+use fleet_base::file::{self, Durability};
+use fleet_base::proxy::network_manager;
+use fleet_base::watchdog::{self, Watchdog};
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio::sync::mpsc;
+use zbus::Connection;
+use zbus::connection::Builder;
+use zbus::fdo::DBusProxy;
+use zbus::names::BusName;
+
+use crate::boot_folder::BootFolder;
+use crate::config::Config;
+use crate::copies::{Boot, Copies};
+use crate::dbus::{Face, NAME, PATH, Published, Request, Shared};
+use crate::defaults::Defaults;
+use crate::effect::Effects;
+use crate::execute::Device;
+use crate::keyfile::Folder;
+use crate::places::Places;
+use crate::plan::{Known, Plan};
+use crate::report::Situation;
+use crate::request;
+use crate::retry::Retry;
+use crate::store::Store;
+use crate::value::Hostname;
+use crate::wanted::Wanted;
+
+const DOCUMENT: &str = "config.json";
+const KEYFILES: &str = "system-connections";
+const REPORT: &str = "report.json";
+
+/// Runs the service until it is stopped.
+#[must_use]
+pub fn main() -> Exit {
+    fleet_base::runtime::run("fleet-config", async {
+        match run(Places::device(), bus::system()).await {
+            Ok(never) => match never {},
+            Err(Ended { exit, reason }) => {
+                log::error!("{reason}");
+                exit
+            }
+        }
+    })
+}
+
+/// Why the service ends by itself; systemd starts it again.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    exit: Exit,
+    reason: String,
+}
+
+impl Ended {
+    fn io(what: &str, error: &io::Error) -> Self {
+        Self {
+            exit: Exit::Failure,
+            reason: format!("{what}: {error}"),
+        }
+    }
+}
+
+impl From<zbus::Error> for Ended {
+    fn from(error: zbus::Error) -> Self {
+        Self {
+            exit: Exit::Unavailable,
+            reason: format!("the system bus is not usable: {}", sentence(&error)),
+        }
+    }
+}
+
+/// The service on this bus. Never ends well: it runs until it is stopped from outside.
+pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::convert::Infallible, Ended> {
+    // Before the first read, so that no edit falls between.
+    let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, KEYFILES)
+        .map_err(|error| Ended::io("cannot watch the boot partition", &error))?;
+    let shared = Shared::default();
+    let (requests, mut requested) = mpsc::channel(16);
+    let connection = bus
+        .serve_at(PATH, Face::new(requests, shared.clone()))
+        .name(NAME)
+        .build()
+        .await?;
+    let dbus = DBusProxy::new(&connection).await?;
+    let mut owners = dbus
+        .receive_name_owner_changed_with_args(&[(0, network_manager::NAME)])
+        .await?;
+    let network_manager_runs = dbus
+        .name_has_owner(name_of_network_manager()?)
+        .await
+        .map_err(zbus::Error::from)?;
+
+    let mut watchdog = Watchdog::from_environment();
+    let mut service = Service::open(&places, connection.clone(), shared, network_manager_runs)?;
+    guarded(service.start(), &mut watchdog, &connection).await?;
+
+    loop {
+        let occasion = tokio::select! {
+            edited = boot_folder.edited() => {
+                edited.map_err(|error| Ended::io("cannot watch the boot partition", &error))?;
+                Occasion::Edited
+            }
+            Some(request) = requested.recv() => Occasion::Requested(request),
+            Some(changed) = owners.next() => {
+                let runs = changed.args().is_ok_and(|args| args.new_owner().is_some());
+                Occasion::NetworkManager(runs)
+            }
+            () = service.retry.due() => Occasion::Retry,
+            () = watchdog.feed() => continue,
+            () = connection.closed() => return Err(bus_is_gone()),
+        };
+        guarded(service.handle(occasion), &mut watchdog, &connection).await?;
+    }
+}
+
+fn name_of_network_manager() -> zbus::Result<BusName<'static>> {
+    BusName::try_from(network_manager::NAME)
+}
+
+fn bus_is_gone() -> Ended {
+    Ended {
+        exit: Exit::Unavailable,
+        reason: "the system bus closed the connection; starting again".to_owned(),
+    }
+}
+
+/// Does a piece of work. Each call in it has a time limit of its own, so the watchdog is fed beside it.
+async fn guarded(
+    work: impl Future<Output = ()>,
+    watchdog: &mut Watchdog,
+    connection: &Connection,
+) -> Result<(), Ended> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            () = &mut work => return Ok(()),
+            () = watchdog.feed() => {}
+            () = connection.closed() => return Err(bus_is_gone()),
+        }
+    }
+}
+
+/// What makes the loop do something.
+enum Occasion {
+    /// The boot partition was edited.
+    Edited,
+    /// A client asks.
+    Requested(Request),
+    /// NetworkManager came (true) or went.
+    NetworkManager(bool),
+    /// Something failed a while ago.
+    Retry,
+}
+
+/// Everything the service has.
+struct Service {
+    copies: Copies,
+    defaults: Defaults,
+    /// What was wrong with the product's defaults.
+    defaults_problem: Option<String>,
+    device: Device,
+    known: Known,
+    effects: Effects,
+    shared: Shared,
+    report: PathBuf,
+    retry: Retry,
+}
+
+impl Service {
+    fn open(
+        places: &Places,
+        connection: Connection,
+        shared: Shared,
+        network_manager_runs: bool,
+    ) -> Result<Self, Ended> {
+        let (defaults, errors) = Defaults::load(&places.defaults);
+        for error in &errors {
+            log::error!("product defaults: {error}");
+        }
+        let boot = Boot {
+            document: places.boot.join(DOCUMENT),
+            keyfiles: places.boot.join(KEYFILES),
+        };
+        let copies = Copies::open(Store::at(places.state.clone()), boot)
+            .map_err(|error| Ended::io("cannot make an identity", &error))?;
+        // As it was when this process began: the unit's sandbox (ProtectHostname=) hides later changes, and after a
+        // start nobody but this service changes it.
+        let hostname = nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok());
+        let hostname = hostname.and_then(|name| Hostname::try_from(name.as_str()).ok());
+        Ok(Self {
+            copies,
+            defaults,
+            defaults_problem: errors.first().map(|error| format!("product defaults: {error}")),
+            device: Device {
+                connection,
+                folder: places.run.clone(),
+                network_manager_runs,
+            },
+            known: Known {
+                hostname: hostname.clone(),
+                persistent_logging: places.journal_is_persistent(),
+                ..Known::default()
+            },
+            effects: Effects {
+                hostname_in_force: hostname,
+                ..Effects::default()
+            },
+            shared,
+            report: places.run.join(REPORT),
+            retry: Retry::default(),
+        })
+    }
+
+    /// The first apply. systemd hears that the service is ready as soon as everything is in place that
+    /// NetworkManager reads at its start; what remains may wait for units that are still starting.
+    async fn start(&mut self) {
+        let keyfiles = self.copies.keyfiles();
+        let Some((early, late)) = self.plan(&keyfiles).map(Plan::split) else {
+            return;
+        };
+        self.device
+            .execute(early, &mut self.known, &mut self.effects)
+            .await;
+        watchdog::ready("the configuration is in place");
+        self.device
+            .execute(late, &mut self.known, &mut self.effects)
+            .await;
+        self.publish(&keyfiles).await;
+    }
+
+    async fn handle(&mut self, occasion: Occasion) {
+        match occasion {
+            Occasion::Edited => {
+                self.copies.import();
+                self.apply().await;
+            }
+            Occasion::NetworkManager(runs) => {
+                self.device.network_manager_runs = runs;
+                self.known.network = None;
+                if runs {
+                    // It has read its files by itself; being told again costs it nothing, and says what it made of
+                    // them.
+                    self.known.keyfiles = None;
+                }
+                self.apply().await;
+            }
+            Occasion::Retry => self.apply().await,
+            Occasion::Requested(request) => self.answer(request).await,
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Get(key, answer) => drop(answer.send(request::get(self.copies.accepted(), &key))),
+            Request::Check(text, answer) => {
+                drop(answer.send(request::check(&text, self.copies.identity())));
+            }
+            Request::Set(key, json, answer) => {
+                // An edit that is under way comes first, or it would be lost under ours.
+                self.copies.import();
+                let done = request::path(&key).and_then(|path| Ok(self.copies.set(&path, &json)?));
+                self.apply().await;
+                drop(answer.send(done.map(drop)));
+            }
+            Request::Unset(key, answer) => {
+                self.copies.import();
+                let done = request::path(&key).and_then(|path| Ok(self.copies.unset(&path)?));
+                self.apply().await;
+                drop(answer.send(done.map(drop)));
+            }
+            Request::Apply(answer) => {
+                self.copies.import();
+                // Asked for by name: nothing is taken for granted.
+                self.known = Known::default();
+                self.apply().await;
+                drop(answer.send(Ok(())));
+            }
+        }
+    }
+
+    /// Makes the device what is wanted.
+    async fn apply(&mut self) {
+        let keyfiles = self.copies.keyfiles();
+        let Some(plan) = self.plan(&keyfiles) else { return };
+        log::debug!("{} actions are planned", plan.actions.len());
+        self.device
+            .execute(plan, &mut self.known, &mut self.effects)
+            .await;
+        self.publish(&keyfiles).await;
+    }
+
+    fn wanted(&self, keyfiles: &Folder) -> Option<Wanted> {
+        let config = Config::read(self.copies.accepted());
+        let keyfiles = keyfiles.good.values().cloned().collect();
+        Wanted::new(config, &self.defaults, self.copies.identity(), keyfiles)
+    }
+
+    fn plan(&self, keyfiles: &Folder) -> Option<Plan> {
+        let wanted = self.wanted(keyfiles)?;
+        Some(Plan::between(&wanted, &self.known, |file| {
+            let bytes = file::read(&self.device.folder.join(file.path()), u64::from(u32::MAX)).ok()?;
+            String::from_utf8(bytes).ok()
+        }))
+    }
+
+    /// Says what became of it: on the bus, in the report's file, to systemd.
+    async fn publish(&mut self, keyfiles: &Folder) {
+        self.retry.set(self.effects.any_failed());
+        let Some(wanted) = self.wanted(keyfiles) else {
+            return;
+        };
+        let rows = Situation {
+            findings: self.copies.findings(),
+            accepted: self.copies.accepted(),
+            config: &Config::read(self.copies.accepted()),
+            wanted: &wanted,
+            effects: &self.effects,
+            identity: self.copies.identity(),
+            keyfiles,
+        }
+        .report();
+        let problems = [
+            self.copies.problem(),
+            self.defaults_problem.clone().unwrap_or_default(),
+        ];
+        let problems: Vec<&str> = problems
+            .iter()
+            .map(String::as_str)
+            .filter(|problem| !problem.is_empty())
+            .collect();
+        let now = Published {
+            revision: self.copies.revision(),
+            problem: problems.join("; "),
+            keys: rows.into_iter().map(Into::into).collect(),
+            hostname: wanted.hostname.to_string(),
+            uuid: self.copies.identity().to_string(),
+            applied_at: boot_clock::now_us(),
+        };
+        let refused = now
+            .keys
+            .iter()
+            .filter(|(_, state, ..)| state == "refused")
+            .count();
+        watchdog::status(&match (now.problem.as_str(), refused) {
+            ("", 0) => format!("revision {} is applied", now.revision),
+            ("", refused) => format!("revision {} is applied, {refused} keys are refused", now.revision),
+            (problem, _) => problem.to_owned(),
+        });
+        write_report(&self.report, &now);
+        if let Err(error) = self.shared.publish(&self.device.connection, now).await {
+            log::warn!("the report is not announced on the bus: {}", sentence(&error));
+        }
+    }
+}
+
+/// The report for programs without D-Bus. That it cannot be written costs nothing else.
+fn write_report(path: &Path, now: &Published) {
+    let keys: Vec<_> = now
+        .keys
+        .iter()
+        .map(|(key, state, value, detail)| json!({"key": key, "state": state, "value": value, "detail": detail}))
+        .collect();
+    let report = json!({
+        "revision": now.revision,
+        "problem": now.problem,
+        "hostname": now.hostname,
+        "uuid": now.uuid,
+        "applied_at_boottime_us": now.applied_at,
+        "keys": keys,
+    });
+    if let Err(error) = file::write(
+        path,
+        format!("{report:#}\n").as_bytes(),
+        0o644,
+        Durability::Volatile,
+    ) {
+        log::warn!("{error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

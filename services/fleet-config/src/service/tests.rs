@@ -1,0 +1,475 @@
+//! The whole service on a private `dbus-daemon`, with its peers played by objects that write down what they are
+//! told.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fleet_base::proxy::config::ConfigProxy;
+use tempfile::TempDir;
+use zbus::{OwnedObjectPath, interface};
+
+use super::*;
+
+/// What the peers were told, and what they answer.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    told: Vec<String>,
+    hostname: String,
+    check_uri: String,
+    network_manager_conf: PathBuf,
+    helper_fails: bool,
+}
+
+impl Peers {
+    fn tell(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().told.push(what.into());
+    }
+
+    /// What was told since this was asked last.
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().told)
+    }
+}
+
+struct Helper(Peers);
+
+#[interface(name = "org.fleetos.Helper1")]
+impl Helper {
+    fn set_hostname(&self, name: &str) -> bus::Result<()> {
+        if self.0.0.lock().unwrap().helper_fails {
+            return Err(bus::Error::Failed("out of order".to_owned()));
+        }
+        self.0.tell(format!("host name {name}"));
+        name.clone_into(&mut self.0.0.lock().unwrap().hostname);
+        Ok(())
+    }
+
+    fn reload_time_sources(&self) {
+        self.0.tell("time sources");
+    }
+
+    fn set_connection_profiles(&self, profiles: Vec<(String, Vec<u8>)>) -> Vec<String> {
+        let paths: Vec<String> = profiles.iter().map(|(name, _)| format!("/run/{name}")).collect();
+        self.0.tell(format!("profiles {paths:?}"));
+        paths
+    }
+
+    fn set_development_mode(&self, on: bool) {
+        self.0.tell(format!("development mode {on}"));
+    }
+}
+
+struct Hostnamed(Peers);
+
+#[interface(name = "org.freedesktop.hostname1")]
+impl Hostnamed {
+    #[zbus(property)]
+    fn hostname(&self) -> String {
+        self.0.0.lock().unwrap().hostname.clone()
+    }
+}
+
+struct Journal(Peers);
+
+#[interface(name = "org.fleetos.Journal1")]
+impl Journal {
+    fn persist(&self) {
+        self.0.tell("journal persistent");
+    }
+
+    fn volatile(&self) {
+        self.0.tell("journal volatile");
+    }
+}
+
+struct Systemd;
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Systemd {
+    fn get_unit(&self, name: &str) -> zbus::fdo::Result<OwnedObjectPath> {
+        match name {
+            "chronyd.service" => Ok(OwnedObjectPath::try_from("/chronyd").unwrap()),
+            _ => Err(zbus::fdo::Error::Failed("not loaded".to_owned())),
+        }
+    }
+}
+
+struct Chronyd;
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl Chronyd {
+    #[zbus(property)]
+    fn active_state(&self) -> &str {
+        "active"
+    }
+}
+
+struct NetworkManager(Peers);
+
+#[interface(name = "org.freedesktop.NetworkManager")]
+impl NetworkManager {
+    fn reload(&self, flags: u32) {
+        self.0.tell(format!("reload {flags}"));
+        let mut state = self.0.0.lock().unwrap();
+        let conf = std::fs::read_to_string(&state.network_manager_conf).unwrap();
+        let uri = conf
+            .lines()
+            .find_map(|line| line.strip_prefix("uri="))
+            .unwrap_or_default();
+        uri.clone_into(&mut state.check_uri);
+    }
+
+    #[zbus(property)]
+    fn connectivity_check_enabled(&self) -> bool {
+        !self.0.0.lock().unwrap().check_uri.is_empty()
+    }
+
+    #[zbus(property)]
+    fn connectivity_check_available(&self) -> bool {
+        !self.0.0.lock().unwrap().check_uri.is_empty()
+    }
+
+    #[zbus(property)]
+    fn connectivity_check_uri(&self) -> String {
+        self.0.0.lock().unwrap().check_uri.clone()
+    }
+}
+
+struct Settings(Peers);
+
+#[interface(name = "org.freedesktop.NetworkManager.Settings")]
+impl Settings {
+    fn load_connections(&self, files: Vec<String>) -> (bool, Vec<String>) {
+        self.0.tell(format!("load {files:?}"));
+        let bad: Vec<String> = files.into_iter().filter(|file| file.ends_with("bad")).collect();
+        (bad.is_empty(), bad)
+    }
+
+    fn reload_connections(&self) -> bool {
+        self.0.tell("reload connections");
+        true
+    }
+}
+
+/// A bus of the test's own.
+struct Bus {
+    daemon: Child,
+    address: String,
+}
+
+impl Bus {
+    /// `None` where there is no `dbus-daemon`.
+    fn start(folder: &Path) -> Option<Self> {
+        let config = folder.join("bus.conf");
+        let text = format!(
+            "<busconfig><listen>unix:path={}/bus</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow send_destination=\"*\"/><allow eavesdrop=\"true\"/><allow own=\"*\"/>\
+             </policy></busconfig>",
+            folder.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut daemon = Command::new("dbus-daemon")
+            .arg(format!("--config-file={}", config.display()))
+            .args(["--nofork", "--print-address"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        Some(Self {
+            daemon,
+            address: address.trim().to_owned(),
+        })
+    }
+
+    fn builder(&self) -> Builder<'static> {
+        Builder::address(self.address.as_str()).method_timeout(Duration::from_secs(5))
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+struct Test {
+    folder: TempDir,
+    peers: Peers,
+    bus: Bus,
+    /// Keeps the names of the peers.
+    _connection: Connection,
+}
+
+impl Test {
+    async fn new(document: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["boot", "state", "run"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("boot/config.json"), document).unwrap();
+        std::fs::write(
+            folder.path().join("fleet.toml"),
+            "[time]\npool = [\"pool.example\"]\n[connectivity]\nuri = \"http://check.example/\"\n",
+        )
+        .unwrap();
+        let Some(bus) = Bus::start(folder.path()) else {
+            eprintln!("skipped: there is no dbus-daemon on this machine");
+            return None;
+        };
+        let peers = Peers::default();
+        peers.0.lock().unwrap().network_manager_conf = folder.path().join("run/NetworkManager.conf");
+        let connection = bus
+            .builder()
+            .serve_at("/org/fleetos/Helper1", Helper(peers.clone()))
+            .serve_at("/org/freedesktop/hostname1", Hostnamed(peers.clone()))
+            .serve_at("/org/fleetos/Journal1", Journal(peers.clone()))
+            .serve_at("/org/freedesktop/systemd1", Systemd)
+            .serve_at("/chronyd", Chronyd)
+            .name("org.fleetos.Helper1")
+            .name("org.freedesktop.hostname1")
+            .name("org.fleetos.Journal1")
+            .name("org.freedesktop.systemd1")
+            .build()
+            .await
+            .unwrap();
+        Some(Self {
+            folder,
+            peers,
+            bus,
+            _connection: connection,
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            boot: self.path("boot"),
+            state: self.path("state"),
+            run: self.path("run"),
+            defaults: self.path("fleet.toml"),
+            journal_flag: self.path("flag"),
+            journal_flushed: self.path("flushed"),
+        }
+    }
+
+    /// Starts the service and waits for its first apply.
+    async fn start(&self) -> (tokio::task::JoinHandle<()>, ConfigProxy<'static>) {
+        let (places, bus) = (self.places(), self.bus.builder());
+        let service = tokio::spawn(async move {
+            let _ = run(places, bus).await;
+        });
+        let client = self.bus.builder().build().await.unwrap();
+        let config = ConfigProxy::builder(&client)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+            .unwrap();
+        eventually(async || config.applied_at().await.is_ok_and(|at| at > 0)).await;
+        (service, config)
+    }
+
+    /// NetworkManager comes.
+    async fn network_manager(&self) -> Connection {
+        self.bus
+            .builder()
+            .serve_at(
+                "/org/freedesktop/NetworkManager",
+                NetworkManager(self.peers.clone()),
+            )
+            .serve_at(
+                "/org/freedesktop/NetworkManager/Settings",
+                Settings(self.peers.clone()),
+            )
+            .name(network_manager::NAME)
+            .build()
+            .await
+            .unwrap()
+    }
+}
+
+async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it did not come about within four seconds");
+}
+
+async fn row(config: &ConfigProxy<'_>, key: &str) -> (String, String, String) {
+    let rows = config.keys().await.unwrap();
+    let row = rows.into_iter().find(|row| row.0 == key);
+    row.map(|(_, state, value, detail)| (state, value, detail))
+        .unwrap_or_else(|| panic!("no row for {key}"))
+}
+
+#[tokio::test]
+async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
+    let Some(test) = Test::new(r#"{"hostname":"kitchen","apiKey":"hunter2","ntpServers":7}"#).await else {
+        return;
+    };
+    let keyfiles = test.path("boot/system-connections");
+    std::fs::create_dir(&keyfiles).unwrap();
+    std::fs::write(keyfiles.join("office"), "[connection]\npsk=hunter2\n").unwrap();
+    std::fs::write(keyfiles.join("bad"), "[connection]\n").unwrap();
+    let (service, config) = test.start().await;
+
+    assert_eq!(
+        test.peers.told(),
+        [
+            "host name kitchen",
+            "profiles [\"/run/bad\", \"/run/office\"]",
+            "time sources"
+        ],
+        "NetworkManager is not called, the journal is as wanted"
+    );
+    let sources = std::fs::read_to_string(test.path("run/chrony/fleet.sources")).unwrap();
+    assert!(sources.ends_with("pool pool.example iburst\n"), "{sources}");
+    assert_eq!(row(&config, "hostname").await.0, "applied");
+    assert_eq!(row(&config, "ntpServers").await.0, "refused");
+    let waiting = row(&config, "os.network.connectivity.uri").await;
+    assert!(
+        waiting.0 == "applied" && waiting.2.starts_with("NetworkManager does not run"),
+        "{waiting:?}"
+    );
+
+    // NetworkManager comes: it is told again, and what it says is read back.
+    let manager = test.network_manager().await;
+    eventually(async || {
+        row(&config, "os.network.connectivity.uri").await.2 == "not set; this is the default"
+    })
+    .await;
+    let told = test.peers.told();
+    assert!(
+        told.contains(&"reload 1".to_owned()) && told.contains(&"reload connections".to_owned()),
+        "{told:?}"
+    );
+    let refused = row(&config, "system-connections/bad").await;
+    assert!(
+        refused.0 == "refused" && refused.2.starts_with("NetworkManager does not accept"),
+        "{refused:?}"
+    );
+    assert_eq!(row(&config, "system-connections/office").await.0, "applied");
+
+    // An edit of the host name touches the host name only.
+    let edited = r#"{"hostname":"cellar","apiKey":"hunter2","ntpServers":7}"#;
+    std::fs::write(test.path("boot/config.json"), edited).unwrap();
+    eventually(async || config.hostname().await.unwrap() == "cellar").await;
+    assert_eq!(test.peers.told(), ["host name cellar"]);
+
+    // So does a call.
+    config
+        .set("os.network.connectivity.uri", "\"http://mine.example/\"")
+        .await
+        .unwrap();
+    assert_eq!(test.peers.told(), ["reload 1"]);
+    assert_eq!(
+        row(&config, "os.network.connectivity.uri").await.1,
+        "\"http://mine.example/\""
+    );
+    assert!(
+        std::fs::read_to_string(test.path("boot/config.json"))
+            .unwrap()
+            .contains("hunter2")
+    );
+    let error = config.set("hostname", "\"a_b\"").await.unwrap_err();
+    assert!(
+        error.to_string().contains("org.fleetos.Error.InvalidArgument"),
+        "{error}"
+    );
+    assert_eq!(config.get("hostname").await.unwrap(), "\"cellar\"");
+    assert_eq!(config.get("apiKey").await.unwrap(), "\"…\"");
+    config.set("persistentLogging", "true").await.unwrap();
+    assert_eq!(test.peers.told(), ["journal persistent"]);
+
+    // NetworkManager restarts.
+    manager.close().await.unwrap();
+    eventually(async || {
+        row(&config, "os.network.connectivity.uri")
+            .await
+            .2
+            .starts_with("NetworkManager does not")
+    })
+    .await;
+    test.peers.told();
+    let _manager = test.network_manager().await;
+    eventually(async || test.peers.0.lock().unwrap().told.contains(&"reload 1".to_owned())).await;
+
+    // A broken document changes nothing.
+    std::fs::write(test.path("boot/config.json"), "{\n\"hostname\": \"x\",\n}").unwrap();
+    eventually(async || config.problem().await.unwrap().contains("line 2, column 16")).await;
+    assert_eq!(config.hostname().await.unwrap(), "cellar");
+
+    let report = std::fs::read_to_string(test.path("run/report.json")).unwrap();
+    let published = format!(
+        "{:?}{}{}",
+        config.keys().await,
+        config.get("").await.unwrap(),
+        report
+    );
+    assert!(!published.contains("hunter2"), "a secret is shown");
+    assert!(!service.is_finished());
+}
+
+#[tokio::test]
+async fn a_peer_that_fails_costs_its_own_key_only() {
+    let Some(test) = Test::new(r#"{"hostname":"kitchen"}"#).await else {
+        return;
+    };
+    test.peers.0.lock().unwrap().helper_fails = true;
+    let (_service, config) = test.start().await;
+    assert_eq!(
+        row(&config, "hostname").await,
+        ("refused".into(), String::new(), "out of order".into())
+    );
+    assert_eq!(row(&config, "ntpServers").await.0, "applied");
+    test.peers.0.lock().unwrap().helper_fails = false;
+    config.apply().await.unwrap();
+    assert_eq!(
+        row(&config, "hostname").await,
+        ("applied".into(), "\"kitchen\"".into(), String::new())
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_edits_converge_to_the_last() {
+    let Some(test) = Test::new("{}").await else { return };
+    let (_service, config) = test.start().await;
+    test.peers.told();
+    for number in 0..100 {
+        std::fs::write(
+            test.path("boot/config.json"),
+            format!(r#"{{"hostname":"host-{number}"}}"#),
+        )
+        .unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    eventually(async || config.hostname().await.unwrap() == "host-99").await;
+    assert_eq!(test.peers.told(), ["host name host-99"]);
+}
+
+#[tokio::test]
+async fn the_service_ends_when_the_bus_does() {
+    let Some(mut test) = Test::new("{}").await else {
+        return;
+    };
+    let (service, _config) = test.start().await;
+    test.bus.daemon.kill().unwrap();
+    tokio::time::timeout(Duration::from_secs(4), service)
+        .await
+        .unwrap()
+        .unwrap();
+}

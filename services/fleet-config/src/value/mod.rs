@@ -1,0 +1,108 @@
+//! The values that keys hold, each a type that is valid by construction.
+//!
+//! A value that reaches a file or a call has passed through one of these, so that nothing downstream checks or
+//! escapes again.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::strict::kind;
+
+mod check_uri;
+mod hostname;
+mod primitive;
+mod server;
+mod ssh_key;
+mod uuid;
+
+pub use check_uri::{CheckResponse, CheckUri};
+pub use hostname::Hostname;
+pub use primitive::{Seconds, boolean};
+pub use server::{NameServers, TimeServer, TimeServers};
+pub use ssh_key::SshKey;
+pub use uuid::Uuid;
+
+/// The word that balenaOS takes, as a string, for "none at all".
+pub(crate) const NONE: &str = "null";
+
+/// Why a value is not accepted.
+///
+/// It names the rule. It repeats the input only where that cannot be a secret put in the wrong place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another JSON type was expected.
+    Type {
+        /// What was expected.
+        expected: &'static str,
+        /// What was there.
+        found: &'static str,
+    },
+    /// The text breaks a rule.
+    Rule {
+        /// The text, shortened; `None` where it is not repeated.
+        input: Option<String>,
+        /// The rule.
+        rule: &'static str,
+    },
+}
+
+impl Refusal {
+    /// Another JSON type was expected.
+    pub(crate) const fn of_type(expected: &'static str, found: &Value) -> Self {
+        Self::Type {
+            expected,
+            found: kind(found),
+        }
+    }
+
+    /// A rule is broken by this input.
+    pub(crate) fn of(input: &str, rule: &'static str) -> Self {
+        let mut short: String = input.chars().take(48).collect();
+        if short.len() < input.len() {
+            short.push('…');
+        }
+        Self::Rule {
+            input: Some(short),
+            rule,
+        }
+    }
+
+    /// A rule is broken by input that is not repeated.
+    pub(crate) const fn unnamed(rule: &'static str) -> Self {
+        Self::Rule { input: None, rule }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type { expected, found } => write!(f, "{expected} was expected, not {found}"),
+            Self::Rule {
+                input: Some(input),
+                rule,
+            } => write!(f, "\"{}\": {rule}", input.escape_debug()),
+            Self::Rule { input: None, rule } => f.write_str(rule),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The words of a list that may be written as one string with spaces or as an array of strings.
+pub(crate) fn words(value: &Value) -> Result<Vec<&str>, Refusal> {
+    const EXPECTED: &str = "a string with spaces between the entries, or an array of strings,";
+    match value {
+        Value::String(text) => Ok(text.split_ascii_whitespace().collect()),
+        Value::Array(entries) => {
+            let text = |entry: &'_ Value| match entry {
+                Value::String(_) => Ok(()),
+                other => Err(Refusal::of_type("a string in the array", other)),
+            };
+            entries.iter().try_for_each(text)?;
+            let texts = entries.iter().filter_map(Value::as_str);
+            Ok(texts.flat_map(str::split_ascii_whitespace).collect())
+        }
+        other => Err(Refusal::of_type(EXPECTED, other)),
+    }
+}

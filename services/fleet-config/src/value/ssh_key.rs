@@ -1,0 +1,230 @@
+//! ssh public keys.
+
+use std::fmt;
+
+use super::Refusal;
+
+/// One line of `authorized_keys` (sshd(8)): options, type, key, comment. The key itself is taken apart and has
+/// to be whole, so that a key that lost its end in copying is refused here and not silently by sshd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshKey(String);
+
+/// The fields that follow the type's name in the key (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's
+/// PROTOCOL.u2f), and how long the interesting one is.
+const TYPES: &[(&str, usize)] = &[
+    ("ssh-ed25519", 1),
+    ("ssh-rsa", 2),
+    ("ecdsa-sha2-nistp256", 2),
+    ("ecdsa-sha2-nistp384", 2),
+    ("ecdsa-sha2-nistp521", 2),
+    ("sk-ssh-ed25519@openssh.com", 2),
+    ("sk-ecdsa-sha2-nistp256@openssh.com", 3),
+];
+
+impl SshKey {
+    /// Longer than any real one: RSA with 16384 bits takes 2.8 KB.
+    const MAX: usize = 8192;
+
+    /// The line.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for SshKey {
+    type Error = Refusal;
+
+    // No refusal repeats the input: people paste private keys.
+    fn try_from(text: &str) -> Result<Self, Refusal> {
+        let refuse = |rule| Err(Refusal::unnamed(rule));
+        let text = text.trim();
+        if text.contains("PRIVATE KEY") {
+            return refuse(
+                "this is a private key: the public one was expected (the .pub file); make a new pair, this one is no longer secret",
+            );
+        }
+        if text.len() > Self::MAX {
+            return refuse("the key is longer than 8192 characters");
+        }
+        if text.chars().any(char::is_control) {
+            return refuse("a public key is one line");
+        }
+        let known = |word: &str| TYPES.iter().find(|(name, _)| *name == word);
+        let first = word(text);
+        let (after_options, kind) = match known(first) {
+            Some(kind) => (text, kind),
+            None => {
+                let after = text[options_end(text)..].trim_start();
+                match known(word(after)) {
+                    Some(kind) => (after, kind),
+                    None if first.starts_with("ssh-dss") => {
+                        return refuse("DSA keys are no longer accepted by sshd");
+                    }
+                    None => {
+                        return refuse("a public key begins with its type, such as ssh-ed25519 or ssh-rsa");
+                    }
+                }
+            }
+        };
+        let encoded = word(after_options[kind.0.len()..].trim_start());
+        let Some(blob) = base64(encoded) else {
+            return refuse("the key after its type is not whole (base64): copy it again");
+        };
+        if !is_key(&blob, kind.0, kind.1) {
+            return refuse("the key is cut off or does not belong to its type: copy it again");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The first word.
+fn word(text: &str) -> &str {
+    text.split([' ', '\t']).next().unwrap_or("")
+}
+
+/// Where the options before a key end: at the first blank outside double quotes (sshd(8)).
+fn options_end(text: &str) -> usize {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b' ' | b'\t' if !quoted => return at,
+            b'"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    text.len()
+}
+
+/// Whether the blob is exactly the type's name and that many more fields, the key among them of a plausible size.
+fn is_key(blob: &[u8], kind: &str, fields: usize) -> bool {
+    let mut rest = blob;
+    let Some(name) = field(&mut rest) else {
+        return false;
+    };
+    let found: Option<Vec<&[u8]>> = (0..fields).map(|_| field(&mut rest)).collect();
+    let Some(found) = found else { return false };
+    let plausible = match kind {
+        "ssh-ed25519" | "sk-ssh-ed25519@openssh.com" => found.first().is_some_and(|key| key.len() == 32),
+        // sshd refuses RSA below 1024 bits (sshd_config(5), RequiredRSASize).
+        "ssh-rsa" => found.get(1).is_some_and(|modulus| modulus.len() >= 128),
+        // Curve, then an uncompressed point.
+        _ => found.get(1).is_some_and(|point| point.first() == Some(&4)),
+    };
+    name == kind.as_bytes() && rest.is_empty() && plausible
+}
+
+/// Takes one length-prefixed field (RFC 4251 §5, `string`).
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (field, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    *rest = after;
+    Some(field)
+}
+
+/// Decodes base64 (RFC 4648 §4), padded.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    if text.is_empty() || !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let digits = text.trim_end_matches('=');
+    if text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    for chunk in digits.as_bytes().chunks(4) {
+        let mut bits = 0_u32;
+        for byte in chunk {
+            bits = bits << 6 | u32::from(digit(*byte)?);
+        }
+        bits <<= 6 * (4 - u32::try_from(chunk.len()).ok()?);
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..chunk.len()]);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINrEGH2ofxVbbHY9RGew4bkVvleiMbzvvc94SXKuIZlv somebody@example";
+
+    const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC9x0FnuBJhHCwfexzpc2S17fFz82xUhViRDDJChjv0GbPF5WS/XlpO9iRM8gcmbZcyWuCo5kownCNeAzaFe0wiHgjqrYKpKxpAMXPVuaK7jAlb9pvksWwnbjCcv9TbRKsivcx6qnUPBrdRgw4QrfrkGQ9LV6NDn1ZN5MbbJBnNjHWqlCDNyeVlQVavNZB/cyEjFUynqDaCOuq7KrK+Q9zaBg8coIYAzGWIpw8r4PYPVASQ3fom5pKHRV8louF58jBZd0FisoYE/ErTgLfGDTYvixqzAmXgxShpnYAe+6Vs71u0RP9wUG6tdZ5bdDIuTqmoE7OuZuCcxE0SkFEvIxgN";
+    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBCNZOE6Y7UiNyszJDq2Aol1tEXyA6uRAZp7K1hAeVrp1P3VPtI6HKy+4+n/BQ+SlHPy5li4bA2AZzEEeCc5+Wvc= ec";
+
+    #[test]
+    fn takes_whole_keys() {
+        for ok in [
+            ED25519.to_owned(),
+            RSA.to_owned(),
+            ECDSA.to_owned(),
+            format!("  {ED25519}\n"),
+            ED25519.replace(" somebody@example", ""),
+            format!("from=\"10.0.0.0/8\",no-agent-forwarding {ED25519}"),
+            format!("command=\"echo \\\"a b\\\"\" {ED25519}"),
+        ] {
+            assert!(SshKey::try_from(ok.as_str()).is_ok(), "{ok}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_none() {
+        let cut = ED25519.replace("IZlv", "");
+        let torn = ED25519.replace("IZlv", "IZl");
+        let wrong_type = ED25519.replace("ssh-ed25519", "ssh-rsa");
+        let two_lines = format!("{ED25519}\ncommand=\"id\" {ED25519}");
+        for bad in [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA",
+            "hunter2",
+            &cut,
+            &torn,
+            &wrong_type,
+            &two_lines,
+        ] {
+            assert!(SshKey::try_from(bad).is_err(), "{bad}");
+        }
+        let private = SshKey::try_from("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            private.contains("private key") && !private.contains("hunter2"),
+            "{private}"
+        );
+    }
+
+    #[test]
+    fn decodes_base64() {
+        assert_eq!(base64("Zm9vYg==").as_deref(), Some(&b"foob"[..]));
+        assert_eq!(base64("Zm9vYmE=").as_deref(), Some(&b"fooba"[..]));
+        assert_eq!(base64("Zm9vYmFy").as_deref(), Some(&b"foobar"[..]));
+        for bad in ["", "Zm9", "Zm9v=", "Z===", "Zm 9", "Zm9v*A=="] {
+            assert_eq!(base64(bad), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in ".{0,80}") {
+            let _ = SshKey::try_from(text.as_str());
+        }
+    }
+}

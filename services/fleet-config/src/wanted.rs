@@ -1,0 +1,110 @@
+//! What the device is to be: the configuration, with the product's defaults where it says nothing.
+
+use std::net::IpAddr;
+
+use crate::config::{CheckTarget, Config};
+use crate::defaults::Defaults;
+use crate::keyfile::Keyfile;
+use crate::value::{CheckResponse, CheckUri, Hostname, NameServers, Seconds, TimeServer, Uuid};
+
+/// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) hostname: Hostname,
+    pub(crate) time: Time,
+    pub(crate) dns: Dns,
+    pub(crate) check: Check,
+    /// `None`: as NetworkManager has it by itself.
+    pub(crate) random_scan_address: Option<bool>,
+    pub(crate) persistent_logging: bool,
+    pub(crate) development_mode: bool,
+    pub(crate) keyfiles: Vec<Keyfile>,
+}
+
+/// Time sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// These servers and nothing else; may be none.
+    Servers(Vec<TimeServer>),
+    /// The product's pools.
+    Pools(Vec<TimeServer>),
+}
+
+/// Resolvers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dns {
+    /// In place of what leases say; empty: leases decide.
+    pub(crate) servers: Vec<IpAddr>,
+    /// For when none of the others answers; empty: no fallback.
+    pub(crate) fallback: Vec<IpAddr>,
+}
+
+/// NetworkManager's connectivity check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    Off,
+    On {
+        uri: CheckUri,
+        interval: Seconds,
+        response: CheckResponse,
+    },
+}
+
+/// What NetworkManager itself takes as the interval (NetworkManager.conf(5)).
+const CHECK_INTERVAL: u64 = 300;
+
+impl Wanted {
+    /// Completes a configuration. `None` only if no host name can be made of the identity, which its type excludes.
+    pub(crate) fn new(
+        config: Config,
+        defaults: &Defaults,
+        identity: &Uuid,
+        keyfiles: Vec<Keyfile>,
+    ) -> Option<Self> {
+        let hostname = match config.hostname {
+            Some(hostname) => hostname,
+            None => Hostname::try_from(identity.short().as_str()).ok()?,
+        };
+        let time = match config.time_servers {
+            Some(servers) => Time::Servers(servers.0),
+            None => Time::Pools(defaults.pools.clone()),
+        };
+        let dns = match config.name_servers {
+            Some(NameServers::NoFallback) => Dns {
+                servers: Vec::new(),
+                fallback: Vec::new(),
+            },
+            Some(NameServers::Servers(servers)) => Dns {
+                servers,
+                fallback: defaults.fallback.clone(),
+            },
+            None => Dns {
+                servers: Vec::new(),
+                fallback: defaults.fallback.clone(),
+            },
+        };
+        let interval = config.check_interval.or(defaults.check_interval);
+        let interval = interval.or_else(|| Seconds::try_from(CHECK_INTERVAL).ok())?;
+        let check = match config.check_uri.or_else(|| defaults.check_uri.clone()) {
+            Some(CheckTarget::At(uri)) if interval.get() > 0 => Check::On {
+                uri,
+                interval,
+                response: config
+                    .check_response
+                    .or_else(|| defaults.check_response.clone())
+                    .unwrap_or_default(),
+            },
+            _ => Check::Off,
+        };
+        Some(Self {
+            hostname,
+            time,
+            dns,
+            check,
+            random_scan_address: config.random_scan_address,
+            persistent_logging: config.persistent_logging.unwrap_or(false),
+            development_mode: config.development_mode.unwrap_or(false),
+            keyfiles,
+        })
+    }
+}

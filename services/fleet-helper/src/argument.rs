@@ -1,0 +1,206 @@
+//! Arguments that have passed their rule.
+//!
+//! The callers check too; here it is checked again because what is on this side of the bus is root.
+
+use fleet_base::bus;
+
+/// A host name: what RFC 1123 section 2.1 allows, in at most 64 bytes (`HOST_NAME_MAX`, gethostname(2)).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HostName(String);
+
+impl HostName {
+    const MAX: usize = 64;
+    const MAX_LABEL: usize = 63;
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for HostName {
+    type Error = bus::Error;
+
+    fn try_from(name: &str) -> bus::Result<Self> {
+        let label_is_good = |label: &str| {
+            (1..=Self::MAX_LABEL).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if name.len() <= Self::MAX && name.split('.').all(label_is_good) {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(bus::Error::InvalidArgument(format!(
+            "{name:?} is not a host name: at most 64 characters, labels of letters, digits and inner hyphens with \
+             dots between them (RFC 1123)"
+        )))
+    }
+}
+
+/// The name of a connection profile, which becomes part of a file name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ProfileName(String);
+
+impl ProfileName {
+    const MAX: usize = 64;
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for ProfileName {
+    type Error = bus::Error;
+
+    fn try_from(name: &str) -> bus::Result<Self> {
+        let good = (1..=Self::MAX).contains(&name.len())
+            && name.as_bytes()[0].is_ascii_alphanumeric()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b" ._-".contains(&byte));
+        if good {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(bus::Error::InvalidArgument(format!(
+            "{name:?} is not a profile name: 1 to 64 letters, digits, spaces, dots, hyphens and underscores, beginning \
+             with a letter or digit"
+        )))
+    }
+}
+
+/// A complete set of connection profiles: (name, keyfile), each name once, within the limits.
+pub(crate) struct ProfileSet(Vec<(ProfileName, Vec<u8>)>);
+
+impl ProfileSet {
+    /// More profiles than any device has; a limit all the same, since `/run` is memory.
+    const MAX_PROFILES: usize = 64;
+    /// Bytes a keyfile; with certificates inline a real one stays below 16 KiB.
+    const MAX_BYTES: usize = 64 * 1024;
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(ProfileName, Vec<u8>)> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<(String, Vec<u8>)>> for ProfileSet {
+    type Error = bus::Error;
+
+    fn try_from(profiles: Vec<(String, Vec<u8>)>) -> bus::Result<Self> {
+        let invalid = |reason| Err(bus::Error::InvalidArgument(reason));
+        if profiles.len() > Self::MAX_PROFILES {
+            return invalid(format!(
+                "{} connection profiles: at most {} are taken",
+                profiles.len(),
+                Self::MAX_PROFILES
+            ));
+        }
+        let mut set: Vec<(ProfileName, Vec<u8>)> = Vec::with_capacity(profiles.len());
+        for (name, keyfile) in profiles {
+            let name = ProfileName::try_from(name.as_str())?;
+            if keyfile.len() > Self::MAX_BYTES {
+                return invalid(format!(
+                    "the connection profile {:?} has {} bytes: at most {} are taken",
+                    name.as_str(),
+                    keyfile.len(),
+                    Self::MAX_BYTES
+                ));
+            }
+            if set.iter().any(|(other, _)| *other == name) {
+                return invalid(format!(
+                    "the connection profile {:?} is listed twice",
+                    name.as_str()
+                ));
+            }
+            set.push((name, keyfile));
+        }
+        Ok(Self(set))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names() {
+        let longest = format!("{}.{}", "a".repeat(32), "b".repeat(31));
+        let label_of_63 = "a".repeat(63);
+        for ok in [
+            "a",
+            "7",
+            "fleet",
+            "Fleet-1",
+            "device-7.example.com",
+            "3com",
+            &longest,
+            &label_of_63,
+        ] {
+            assert!(HostName::try_from(ok).is_ok(), "{ok:?}");
+        }
+        let too_long = format!("{longest}b");
+        let label_of_64 = "a".repeat(64);
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "a-",
+            "a-.b",
+            "a b",
+            "a_b",
+            "a\n",
+            "a\0",
+            "ä",
+            "a/b",
+            "$(id)",
+            &too_long,
+            &label_of_64,
+        ] {
+            assert!(HostName::try_from(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn profile_names() {
+        let longest = "a".repeat(64);
+        for ok in ["home", "Wired connection 1", "0", "a.b_c-d", &longest] {
+            assert!(ProfileName::try_from(ok).is_ok(), "{ok:?}");
+        }
+        let too_long = "a".repeat(65);
+        for bad in [
+            "", ".", "..", ".hidden", "-x", " x", "_x", "a/b", "../a", "a\0", "a\n", "ä", "a%b", &too_long,
+        ] {
+            assert!(ProfileName::try_from(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn profile_sets() {
+        let profile = |name: &str, length| (name.to_owned(), vec![b'x'; length]);
+        let many = |count: usize| {
+            (0..count)
+                .map(|number| profile(&number.to_string(), 1))
+                .collect::<Vec<_>>()
+        };
+        for ok in [
+            vec![],
+            vec![profile("a", 65_536)],
+            vec![profile("a", 0), profile("A", 0)],
+            many(64),
+        ] {
+            assert!(ProfileSet::try_from(ok).is_ok());
+        }
+        for bad in [
+            vec![profile("a", 65_537)],
+            vec![profile("a", 1), profile("a", 2)],
+            vec![profile("../a", 1)],
+            many(65),
+        ] {
+            assert!(ProfileSet::try_from(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Runs a program of the image with an argument vector, no shell, an empty environment, and a time limit.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The only folders in which a program is looked for.
+const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+/// How much of what a program says is kept.
+const MAX_SAID: usize = 1024;
+
+/// Why a program did not do what it was started for.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// It is not part of this image.
+    Missing(&'static str),
+    /// It could not be started or waited for.
+    Run(PathBuf, io::Error),
+    /// It said this and failed.
+    Failed(PathBuf, ExitStatus, String),
+    /// It did not end in time, and was killed.
+    TimedOut(PathBuf, Duration),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(program) => {
+                write!(f, "cannot run {program}: it is in none of {}", FOLDERS.join(", "))
+            }
+            Self::Run(path, error) => write!(f, "cannot run {}: {error}", path.display()),
+            Self::Failed(path, status, said) if said.is_empty() => {
+                write!(f, "{} failed with {status}", path.display())
+            }
+            Self::Failed(path, status, said) => write!(f, "{} failed with {status}: {said}", path.display()),
+            Self::TimedOut(path, limit) => {
+                write!(f, "{} was killed: it took longer than {limit:?}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Run(_, error) => Some(error),
+            Self::Missing(_) | Self::Failed(..) | Self::TimedOut(..) => None,
+        }
+    }
+}
+
+/// Runs `program` and waits for its successful end.
+///
+/// # Errors
+/// See [`Error`]; what the program wrote (standard error and standard output) is part of it.
+pub(crate) async fn run(program: &'static str, arguments: &[&str], limit: Duration) -> Result<(), Error> {
+    let path = FOLDERS
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.is_file())
+        .ok_or(Error::Missing(program))?;
+    let deadline = Instant::now() + limit;
+    let failed = |error| Error::Run(path.clone(), error);
+    let (mut child, mut said) = start(&path, arguments).map_err(failed)?;
+    let ended = timeout_at(deadline, async {
+        let said = read_all(&mut said).await?;
+        // It closed its output, so it is ending; there is nothing to wait on but the time.
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok((status, said));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    match ended {
+        Ok(Ok((status, _))) if status.success() => Ok(()),
+        Ok(Ok((status, said))) => Err(Error::Failed(path, status, said)),
+        Ok(Err(error)) => {
+            end(&mut child);
+            Err(failed(error))
+        }
+        Err(_) => {
+            end(&mut child);
+            Err(Error::TimedOut(path, limit))
+        }
+    }
+}
+
+/// Starts it with one pipe for all that it says.
+fn start(path: &Path, arguments: &[&str]) -> io::Result<(Child, pipe::Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let said = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let child = Command::new(path)
+        .args(arguments)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()?;
+    Ok((child, said))
+}
+
+/// Reads to the end, keeps the first [`MAX_SAID`] bytes, and makes one line of them.
+async fn read_all(said: &mut pipe::Receiver) -> io::Result<String> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 256];
+    loop {
+        said.readable().await?;
+        match said.try_read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                let room = MAX_SAID.saturating_sub(kept.len()).min(length);
+                kept.extend_from_slice(&buffer[..room]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let text = String::from_utf8_lossy(&kept);
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Kills and reaps; both fail only if it has ended already.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn runs_with_arguments_as_they_are() {
+        run("test", &["$(id) ; *", "=", "$(id) ; *"], SECOND)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn says_what_the_program_said() {
+        let error = run(
+            "sh",
+            &["-c", "echo out; echo 'no such thing' >&2; exit 3"],
+            SECOND,
+        )
+        .await
+        .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("sh failed with exit status: 3: out no such thing"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn does_not_fill_its_memory_with_what_is_said() {
+        let script = "i=0; while [ $i -lt 5000 ]; do echo 0123456789; i=$((i+1)); done; exit 1";
+        let error = run("sh", &["-c", script], SECOND * 20).await.unwrap_err();
+        assert!(error.to_string().len() < MAX_SAID + 100);
+    }
+
+    #[tokio::test]
+    async fn kills_what_does_not_end() {
+        let before = Instant::now();
+        let error = run("sleep", &["60"], SECOND / 10).await.unwrap_err();
+        assert!(matches!(error, Error::TimedOut(..)), "{error}");
+        let closed_its_output = run("sh", &["-c", "exec >&- 2>&-; exec sleep 60"], SECOND / 10).await;
+        assert!(matches!(closed_its_output, Err(Error::TimedOut(..))));
+        assert!(before.elapsed() < SECOND * 10);
+    }
+
+    #[tokio::test]
+    async fn has_no_environment_and_no_other_folders() {
+        run("sh", &["-c", "test -z \"$HOME\" && test \"$LC_ALL\" = C"], SECOND)
+            .await
+            .unwrap();
+        assert!(matches!(
+            run("no-such-program", &[], SECOND).await,
+            Err(Error::Missing("no-such-program"))
+        ));
+    }
+}

@@ -1,0 +1,50 @@
+//! The closed list of verbs that need root (`org.fleetos.Helper1`).
+//!
+//! Nothing else of ours runs as root and parses input. A caller is told by its Unix user, a verb by the table in
+//! [`verb`], every argument is checked again here, and the process leaves when nobody calls.
+
+mod argument;
+mod command;
+mod keyfiles;
+mod service;
+mod verb;
+
+use std::time::Duration;
+
+use fleet_base::exit::Exit;
+use fleet_base::{bus, idle, runtime};
+
+use crate::service::Helper;
+use crate::verb::Users;
+
+/// The name on the bus.
+const NAME: &str = "org.fleetos.Helper1";
+/// The object.
+const PATH: &str = "/org/fleetos/Helper1";
+/// How long it stays after the last call.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Serves `org.fleetos.Helper1` until nobody called for five seconds.
+#[must_use]
+pub fn main() -> Exit {
+    runtime::run("fleet-helper", serve())
+}
+
+async fn serve() -> Exit {
+    let users = match Users::resolve() {
+        Ok(users) => users,
+        Err(error) => {
+            log::error!("fleet-helper cannot start: {error}");
+            return Exit::OwnConfiguration;
+        }
+    };
+    let activity = idle::Activity::default();
+    let helper = Helper::new(users, activity.clone());
+    match bus::system().serve_at(PATH, helper).name(NAME).build().await {
+        Ok(connection) => idle::serve_until_idle(connection, NAME, &activity, QUIET).await,
+        Err(error) => {
+            log::error!("fleet-helper cannot serve {NAME} on the system bus: {error}");
+            Exit::Unavailable
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether a folder is really on the data partition.
+//!
+//! A partition that could not be mounted leaves its mount point behind, an ordinary folder of the root file system;
+//! a journal written there would wear out the wrong medium, or nothing would be written at all.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fleet_base::file;
+
+/// The mounts as this process sees them (proc_pid_mountinfo(5)).
+pub(crate) const MOUNT_INFO: &str = "/proc/self/mountinfo";
+/// Far more than any mount table here has.
+const MOUNT_INFO_LIMIT: u64 = 1024 * 1024;
+
+/// Why a folder is not on the data partition.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The mount table could not be read.
+    MountInfo(file::Error),
+    /// The data partition is not mounted here.
+    NotMounted(PathBuf),
+    /// One of the two folders cannot be looked at.
+    Folder(PathBuf, io::Error),
+    /// The first folder is not the second one.
+    Elsewhere(PathBuf, PathBuf),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MountInfo(error) => error.fmt(f),
+            Self::NotMounted(data) => write!(f, "the data partition is not mounted on {}", data.display()),
+            Self::Folder(path, error) => write!(f, "cannot look at {}: {error}", path.display()),
+            Self::Elsewhere(folder, on_data) => {
+                write!(f, "{} is not bound to {}", folder.display(), on_data.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::MountInfo(error) => Some(error),
+            Self::Folder(_, error) => Some(error),
+            Self::NotMounted(_) | Self::Elsewhere(..) => None,
+        }
+    }
+}
+
+/// Checks that `folder` is the folder `on_data` of the partition mounted on `data`.
+///
+/// Compares device and inode, not device numbers with the parent's: a bind mount within one file system, as in a
+/// container, has the same number on both sides.
+///
+/// # Errors
+/// See [`Error`].
+pub(crate) fn is_on_data(folder: &Path, on_data: &Path, data: &Path, mount_info: &Path) -> Result<(), Error> {
+    let mounts = file::read(mount_info, MOUNT_INFO_LIMIT).map_err(Error::MountInfo)?;
+    if !has_mount_point(&String::from_utf8_lossy(&mounts), data) {
+        return Err(Error::NotMounted(data.to_owned()));
+    }
+    let identity = |path: &Path| match std::fs::metadata(path) {
+        Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
+        Err(error) => Err(Error::Folder(path.to_owned(), error)),
+    };
+    if identity(folder)? == identity(on_data)? {
+        Ok(())
+    } else {
+        Err(Error::Elsewhere(folder.to_owned(), on_data.to_owned()))
+    }
+}
+
+/// Whether the mount table has a mount on `path`: the fifth field of a line. Spaces in it are escaped there, and
+/// none of our paths has one.
+fn has_mount_point(mount_info: &str, path: &Path) -> bool {
+    mount_info
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|mount_point| Path::new(mount_point) == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_a_mount_point_from_its_neighbours() {
+        let table = "22 1 259:2 / / ro,relatime - ext4 /dev/vda2 ro\n\
+                     31 22 259:5 / /data rw,nosuid shared:9 - ext4 /dev/vda5 rw\n\
+                     32 22 259:5 /journal /var/log/journal rw - ext4 /dev/vda5 rw\n";
+        for (path, mounted) in [
+            ("/data", true),
+            ("/data/", true),
+            ("/var/log/journal", true),
+            ("/", true),
+            ("/dat", false),
+            ("/data/journal", false),
+            ("/journal", false),
+        ] {
+            assert_eq!(has_mount_point(table, Path::new(path)), mounted, "{path}");
+        }
+    }
+
+    #[test]
+    fn tells_the_folder_on_data_from_another() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (root.path().join("data"), root.path().join("elsewhere"));
+        let on_data = data.join("journal");
+        std::fs::create_dir_all(&on_data).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        let table = root.path().join("mountinfo");
+        std::fs::write(
+            &table,
+            format!("31 22 259:5 / {} rw - ext4 /dev/vda5 rw\n", data.display()),
+        )
+        .unwrap();
+        let check = |folder: &Path| is_on_data(folder, &on_data, &data, &table);
+
+        let bound = root.path().join("bound");
+        std::os::unix::fs::symlink(&on_data, &bound).unwrap();
+        assert!(check(&bound).is_ok());
+        assert!(matches!(check(&elsewhere), Err(Error::Elsewhere(..))));
+        assert!(matches!(check(&root.path().join("none")), Err(Error::Folder(..))));
+        std::fs::write(&table, "").unwrap();
+        assert!(matches!(check(&bound), Err(Error::NotMounted(_))));
+    }
+}

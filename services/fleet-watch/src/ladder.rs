@@ -1,0 +1,131 @@
+//! The closed lists: levels, reasons, statuses. `docs/connectivity.md` explains each, and a test holds it complete.
+
+/// Declares an enum whose values have a fixed name outside, and the list of all of them.
+macro_rules! closed_list {
+    ($(#[$doc:meta])* $list:ident { $($(#[$item_doc:meta])* $item:ident = $name:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum $list { $($(#[$item_doc])* $item,)+ }
+
+        impl $list {
+            /// Every value, in order.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$item,)+];
+
+            /// Its name on D-Bus, in the JSON file, and in the journal.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$item => $name,)+ }
+            }
+        }
+    };
+}
+
+closed_list! {
+    /// The highest rung that holds. A rung holds only if all below it do.
+    Level {
+        /// No uplink has a link.
+        None = "none",
+        /// There is a link: a cable, or an association with an access point.
+        Carrier = "carrier",
+        /// It has an address beyond the link itself.
+        Address = "address",
+        /// It has a default route.
+        Gateway = "gateway",
+        /// A resolver is configured for it.
+        Dns = "dns",
+        /// NetworkManager's connectivity check was answered as it should be.
+        Internet = "internet",
+        /// Every VPN that shall be up is up.
+        Vpn = "vpn",
+    }
+}
+
+closed_list! {
+    /// Why the next rung does not hold.
+    Reason {
+        /// Nothing is wrong: the top is reached, which is `internet` where there is no VPN.
+        None = "none",
+        /// NetworkManager is not on the bus, or does not answer.
+        NetworkManagerDown = "network-manager-down",
+        /// There is no Ethernet, Wi-Fi, or modem device.
+        NoDevice = "no-device",
+        /// The device is there, and NetworkManager is told to leave it alone.
+        Unmanaged = "unmanaged",
+        /// The radio is switched off (rfkill).
+        RadioOff = "radio-off",
+        /// No cable, or no radio link.
+        NoCarrier = "no-carrier",
+        /// No profile is active on the device.
+        Inactive = "inactive",
+        /// A profile is being activated, and has not failed before.
+        Connecting = "connecting",
+        /// The Wi-Fi key or the 802.1X credentials are wrong or missing.
+        NeedAuth = "need-auth",
+        /// The Wi-Fi network of the profile is not in reach.
+        NetworkNotFound = "network-not-found",
+        /// No DHCP server or IPv6 router gave an address.
+        NoLease = "no-lease",
+        /// Activated, and yet without an address.
+        NoAddress = "no-address",
+        /// There is no default route.
+        NoGateway = "no-gateway",
+        /// No resolver is configured.
+        NoResolver = "no-resolver",
+        /// The connectivity check is off, so nobody knows.
+        NotChecked = "not-checked",
+        /// The connectivity check has no result yet.
+        Checking = "checking",
+        /// A captive portal answered in place of the internet.
+        Portal = "portal",
+        /// The connectivity check was not answered.
+        NoInternet = "no-internet",
+        /// A VPN is being brought up.
+        VpnConnecting = "vpn-connecting",
+        /// A VPN that shall be up is not.
+        VpnDown = "vpn-down",
+    }
+}
+
+closed_list! {
+    /// What operators know from other fleets.
+    Status {
+        /// The internet is reached, and the VPN where there is one.
+        Online = "online",
+        /// The internet is reached, the VPN is not up.
+        HeartbeatOnly = "heartbeat-only",
+        /// The VPN is up although the internet check is not answered.
+        VpnOnly = "vpn-only",
+        /// Nothing is known to be reached.
+        Offline = "offline",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_in_order_and_names_are_told_apart() {
+        assert!(Level::ALL.is_sorted());
+        let names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        let mut unique = names.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn every_value_is_documented() {
+        let document = include_str!("../../../docs/connectivity.md");
+        let names = (Level::ALL.iter().map(|level| level.as_str()))
+            .chain(Reason::ALL.iter().map(|reason| reason.as_str()))
+            .chain(Status::ALL.iter().map(|status| status.as_str()));
+        for name in names {
+            let row = format!("\n| `{name}` |");
+            assert!(
+                document.contains(&row),
+                "docs/connectivity.md has no row for `{name}`"
+            );
+        }
+    }
+}

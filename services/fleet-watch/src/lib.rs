@@ -1,0 +1,41 @@
+//! The connectivity and VPN watcher (`org.fleetos.Connectivity1`).
+//!
+//! Follows NetworkManager by its signals and says which rung of the ladder holds and why the next does not:
+//! signal → [`snapshot`] (read over D-Bus) → [`verdict`] (pure) → D-Bus, JSON file, journal. See
+//! `docs/connectivity.md`.
+
+mod explanation;
+mod ladder;
+mod network_manager;
+mod properties;
+mod publish;
+mod service;
+mod settle;
+mod signals;
+mod snapshot;
+mod verdict;
+mod watch;
+
+use fleet_base::exit::Exit;
+use fleet_base::{bus, runtime};
+
+/// Serves `org.fleetos.Connectivity1` until it is told to end or the bus goes away.
+#[must_use]
+pub fn main() -> Exit {
+    runtime::run("fleet-watch", serve())
+}
+
+async fn serve() -> Exit {
+    let connection = match bus::connect().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            log::error!("fleet-watch cannot reach the system bus: {error}");
+            return Exit::Unavailable;
+        }
+    };
+    match watch::watch(&connection).await {
+        Ok(()) => log::error!("fleet-watch stops: the bus closed the connection"),
+        Err(error) => log::error!("fleet-watch stops: {error}"),
+    }
+    Exit::Unavailable
+}

@@ -1,0 +1,377 @@
+//! Reads a snapshot from NetworkManager over D-Bus.
+//!
+//! The bus is asked who NetworkManager is first, and that one is addressed: nothing here ever starts it.
+
+use std::collections::HashMap;
+
+use fleet_base::bus::{name_owner, sentence};
+use fleet_base::proxy::network_manager::NAME;
+use zbus::{Connection, OwnedVariant};
+
+use crate::properties::{Peer, Properties};
+use crate::signals::Signals;
+use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
+
+const MANAGER: &str = "/org/freedesktop/NetworkManager";
+const SETTINGS: &str = "/org/freedesktop/NetworkManager/Settings";
+const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
+
+/// `NMDeviceInterfaceFlags`: carrier.
+const FLAG_CARRIER: u32 = 0x1_0000;
+
+/// A VPN profile that shall be up whenever there is a network.
+#[derive(Clone, Debug)]
+struct VpnProfile {
+    uuid: String,
+    name: String,
+}
+
+/// Reads snapshots, and keeps what changes rarely.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    connection: Connection,
+    /// Read again only after a profile changed.
+    vpn_profiles: Option<Vec<VpnProfile>>,
+}
+
+/// An active connection.
+struct Active {
+    path: String,
+    uuid: String,
+    name: String,
+    kind: String,
+    state: u32,
+    default_route: bool,
+    controller: Option<String>,
+}
+
+impl Active {
+    fn is_vpn(&self) -> bool {
+        is_vpn(&self.kind)
+    }
+}
+
+/// The connection types that are VPNs (`connection.type`, nm-settings(5)).
+fn is_vpn(kind: &str) -> bool {
+    matches!(kind, "vpn" | "wireguard")
+}
+
+impl Reader {
+    pub(crate) const fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            vpn_profiles: None,
+        }
+    }
+
+    /// Reads what NetworkManager knows now.
+    pub(crate) async fn read(&mut self, signals: &Signals) -> Snapshot {
+        let owner = match name_owner(&self.connection, NAME).await {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return Snapshot::Absent,
+            Err(error) => return Snapshot::Unreadable(sentence(&error)),
+        };
+        let connection = self.connection.clone();
+        let peer = Peer::new(&connection, owner.clone());
+        match self.read_from(&peer, signals).await {
+            Ok(network) => Snapshot::Read(network),
+            // It may have left in the middle; then this is its absence and no fault of its own.
+            Err(error) => match name_owner(&connection, NAME).await {
+                Ok(Some(now)) if now == owner => Snapshot::Unreadable(sentence(&error)),
+                // A new one announces itself by a signal, and is read then.
+                _ => Snapshot::Absent,
+            },
+        }
+    }
+
+    async fn read_from(&mut self, peer: &Peer<'_>, signals: &Signals) -> zbus::Result<Network> {
+        let mut manager = peer.properties(MANAGER, NAME).await?;
+        let active = read_active(peer, &manager.paths("ActiveConnections")).await?;
+        let resolvers = Resolvers::read(peer).await?;
+        let primary = manager.path("PrimaryConnection");
+        let paths = manager.paths("Devices");
+        signals.retain_devices(&paths);
+
+        let mut devices = Vec::new();
+        let mut primary_interface = None;
+        let mut interfaces = HashMap::new();
+        let mut controllers = Vec::new();
+        for path in paths {
+            let Some(device) = unless_gone(peer.properties(&path, &of("Device")).await)? else {
+                continue;
+            };
+            let interface = interface_of(&device);
+            interfaces.insert(path.clone(), interface.clone());
+            let Some(kind) = Kind::from_number(device.number("DeviceType")) else {
+                continue;
+            };
+            let connection = device.path("ActiveConnection");
+            let active = active
+                .iter()
+                .find(|active| Some(&active.path) == connection.as_ref());
+            if connection.is_some() && connection == primary {
+                primary_interface = Some(interface.clone());
+            }
+            controllers.push(active.and_then(|active| active.controller.clone()));
+            let mut device = read_device(peer, &device, kind, interface, active).await?;
+            device.resolver = resolvers.serve(&device.interface);
+            device.failure = signals.failure(&path);
+            devices.push(device);
+        }
+        for (device, controller) in devices.iter_mut().zip(controllers) {
+            device.controller = controller.and_then(|path| interfaces.get(&path).cloned());
+        }
+        Ok(Network {
+            startup: manager.flag("Startup"),
+            wifi_off: !(manager.flag("WirelessEnabled") && manager.flag("WirelessHardwareEnabled")),
+            modem_off: !(manager.flag("WwanEnabled") && manager.flag("WwanHardwareEnabled")),
+            checked: manager.flag("ConnectivityCheckEnabled") && manager.flag("ConnectivityCheckAvailable"),
+            primary: primary_interface,
+            devices,
+            vpns: self.vpns(peer, signals, &active).await?,
+        })
+    }
+
+    /// The VPNs that are active, and those that shall be and are not.
+    async fn vpns(
+        &mut self,
+        peer: &Peer<'_>,
+        signals: &Signals,
+        active: &[Active],
+    ) -> zbus::Result<Vec<Vpn>> {
+        if signals.take_profiles_changed() {
+            self.vpn_profiles = None;
+        }
+        let profiles = match &mut self.vpn_profiles {
+            Some(profiles) => profiles,
+            unknown => unknown.insert(read_vpn_profiles(peer).await?),
+        };
+        let mut vpns: Vec<Vpn> = (active.iter().filter(|active| active.is_vpn()))
+            .map(|active| Vpn {
+                name: active.name.clone(),
+                state: VpnState::from_number(active.state),
+                proven: active.kind == "vpn",
+            })
+            .collect();
+        for profile in profiles {
+            if !active.iter().any(|active| active.uuid == profile.uuid) {
+                vpns.push(Vpn {
+                    name: profile.name.clone(),
+                    state: VpnState::Down,
+                    proven: false,
+                });
+            }
+        }
+        Ok(vpns)
+    }
+}
+
+/// Makes NetworkManager check its connectivity now; returns when the check has an outcome.
+///
+/// # Errors
+/// It does not run (`Ok(false)`), refuses, or does not answer in time.
+pub(crate) async fn check_connectivity(connection: &Connection) -> zbus::Result<bool> {
+    let Some(owner) = name_owner(connection, NAME).await? else {
+        return Ok(false);
+    };
+    Peer::new(connection, owner)
+        .call::<_, u32>(MANAGER, NAME, "CheckConnectivity", &())
+        .await?;
+    Ok(true)
+}
+
+/// An interface of NetworkManager's.
+fn of(interface: &str) -> String {
+    format!("{NAME}.{interface}")
+}
+
+/// An object that went away between its listing and its reading is not there; a signal about that is on its way.
+fn unless_gone(read: zbus::Result<Properties>) -> zbus::Result<Option<Properties>> {
+    use zbus::fdo::Error::{UnknownInterface, UnknownMethod, UnknownObject};
+
+    match read {
+        Ok(properties) => Ok(Some(properties)),
+        Err(zbus::Error::FDO(error))
+            if matches!(*error, UnknownMethod(_) | UnknownObject(_) | UnknownInterface(_)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The interface that has the addresses: a modem's data interface, once it has one.
+fn interface_of(device: &Properties) -> String {
+    match device.text("IpInterface") {
+        "" => device.text("Interface"),
+        ip => ip,
+    }
+    .to_owned()
+}
+
+async fn read_active(peer: &Peer<'_>, paths: &[String]) -> zbus::Result<Vec<Active>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let Some(active) = unless_gone(peer.properties(path, &of("Connection.Active")).await)? else {
+            continue;
+        };
+        all.push(Active {
+            path: path.clone(),
+            uuid: active.text("Uuid").to_owned(),
+            name: active.text("Id").to_owned(),
+            kind: active.text("Type").to_owned(),
+            state: active.number("State"),
+            default_route: active.flag("Default") || active.flag("Default6"),
+            // `Controller` since 1.44; before that `Master`, which newer releases may drop.
+            controller: active.path("Controller").or_else(|| active.path("Master")),
+        });
+    }
+    Ok(all)
+}
+
+/// Everything but the resolver and the failure, which are not the device's own properties.
+async fn read_device(
+    peer: &Peer<'_>,
+    device: &Properties,
+    kind: Kind,
+    interface: String,
+    active: Option<&Active>,
+) -> zbus::Result<Device> {
+    let mut address = false;
+    // What the check found over each family that has a gateway; the other one has nothing to say.
+    let mut through_gateway = Vec::new();
+    let mut through_any = Vec::new();
+    for family in ["4", "6"] {
+        let found = Connectivity::from_number(device.number(&format!("Ip{family}Connectivity")));
+        through_any.push(found);
+        let Some(path) = device.path(&format!("Ip{family}Config")) else {
+            continue;
+        };
+        let config = peer.properties(&path, &of(&format!("IP{family}Config"))).await;
+        let Some(mut config) = unless_gone(config)? else {
+            continue;
+        };
+        address |= (config.rows("AddressData").iter()).any(|row| !is_link_local(row.text("address")));
+        if !config.text("Gateway").is_empty() {
+            through_gateway.push(found);
+        }
+    }
+    // A point-to-point link has a default route without a gateway.
+    let gateway = !through_gateway.is_empty() || active.is_some_and(|active| active.default_route);
+    let found = if through_gateway.is_empty() {
+        through_any
+    } else {
+        through_gateway
+    };
+    Ok(Device {
+        interface,
+        kind,
+        state: State::from_number(device.number("State")),
+        failure: None,
+        carrier: device.number("InterfaceFlags") & FLAG_CARRIER != 0,
+        controller: None,
+        address,
+        gateway,
+        resolver: false,
+        connectivity: found.into_iter().max().unwrap_or_default(),
+    })
+}
+
+/// Whether an address reaches no further than the link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
+fn is_link_local(address: &str) -> bool {
+    match address.parse() {
+        Ok(std::net::IpAddr::V4(address)) => address.is_link_local(),
+        Ok(std::net::IpAddr::V6(address)) => address.is_unicast_link_local(),
+        Err(_) => true,
+    }
+}
+
+/// The resolvers that NetworkManager has configured.
+struct Resolvers {
+    /// NetworkManager leaves DNS to somebody else (`dns=none`), so it knows of none.
+    elsewhere: bool,
+    /// The interfaces they are for; `None` is for all.
+    interfaces: Vec<Option<String>>,
+}
+
+impl Resolvers {
+    async fn read(peer: &Peer<'_>) -> zbus::Result<Self> {
+        let mut dns = peer.properties(DNS_MANAGER, &of("DnsManager")).await?;
+        let mut interfaces = Vec::new();
+        for mut entry in dns.rows("Configuration") {
+            if !entry.texts("nameservers").is_empty() {
+                let interface = entry.text("interface");
+                interfaces.push((!interface.is_empty()).then(|| interface.to_owned()));
+            }
+        }
+        Ok(Self {
+            elsewhere: dns.text("Mode") == "none",
+            interfaces,
+        })
+    }
+
+    fn serve(&self, interface: &str) -> bool {
+        self.elsewhere || (self.interfaces.iter()).any(|of| of.as_deref().is_none_or(|of| of == interface))
+    }
+}
+
+/// The VPN profiles that are activated by themselves.
+async fn read_vpn_profiles(peer: &Peer<'_>) -> zbus::Result<Vec<VpnProfile>> {
+    type Sections = HashMap<String, HashMap<String, OwnedVariant>>;
+
+    let mut profiles = Vec::new();
+    for path in peer
+        .properties(SETTINGS, &of("Settings"))
+        .await?
+        .paths("Connections")
+    {
+        // Secrets are not among the settings that this method returns.
+        let sections = peer
+            .call::<_, Sections>(&path, &of("Settings.Connection"), "GetSettings", &())
+            .await;
+        let mut sections = match sections {
+            Ok(sections) => sections,
+            Err(error) => {
+                log::debug!("cannot read the profile {path}: {error}");
+                continue;
+            }
+        };
+        let connection = Properties::from(sections.remove("connection").unwrap_or_default());
+        // A default is left out on the bus, and the default is yes.
+        if is_vpn(connection.text("type")) && connection.flag_or("autoconnect", true) {
+            profiles.push(VpnProfile {
+                uuid: connection.text("uuid").to_owned(),
+                name: connection.text("id").to_owned(),
+            });
+        }
+    }
+    Ok(profiles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_addresses() {
+        for yes in ["169.254.0.1", "fe80::1", "febf::1", "", "x"] {
+            assert!(is_link_local(yes), "{yes:?}");
+        }
+        for no in ["10.0.0.1", "192.0.2.7", "2001:db8::1", "fd00::1", "fec0::1"] {
+            assert!(!is_link_local(no), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_is_for_its_interface_or_for_all() {
+        let resolvers = |elsewhere, interfaces: &[Option<&str>]| Resolvers {
+            elsewhere,
+            interfaces: interfaces.iter().map(|of| of.map(ToOwned::to_owned)).collect(),
+        };
+        assert!(resolvers(false, &[Some("eth0")]).serve("eth0"));
+        assert!(!resolvers(false, &[Some("eth1")]).serve("eth0"));
+        assert!(resolvers(false, &[Some("eth1"), None]).serve("eth0"));
+        assert!(!resolvers(false, &[]).serve("eth0"));
+        assert!(resolvers(true, &[]).serve("eth0"), "dns=none: somebody else's");
+    }
+}

@@ -1,0 +1,227 @@
+//! What wakes the watcher up: NetworkManager's signals, and its coming and going.
+//!
+//! Nothing is learned from a signal but that something changed (and why an activation failed, which no property
+//! keeps); the state is read afterwards. So a signal that is lost, doubled or forged does no harm.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet_base::proxy::network_manager::NAME;
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+use zbus::{Connection, MatchRule, Message, MessageStream, message::Type};
+
+use crate::snapshot::Failure;
+
+/// The interfaces whose properties make the verdict. Matched one by one, so that the signal strength of an access
+/// point or a device's byte counters wake nobody up.
+const INTERFACES: [&str; 7] = [
+    "org.freedesktop.NetworkManager",
+    "org.freedesktop.NetworkManager.Device",
+    "org.freedesktop.NetworkManager.IP4Config",
+    "org.freedesktop.NetworkManager.IP6Config",
+    "org.freedesktop.NetworkManager.Connection.Active",
+    "org.freedesktop.NetworkManager.DnsManager",
+    "org.freedesktop.NetworkManager.Settings",
+];
+
+/// `NMDeviceState` values that begin or end a failure.
+const STATE_UNAVAILABLE: u32 = 20;
+const STATE_ACTIVATED: u32 = 100;
+const STATE_DEACTIVATING: u32 = 110;
+const STATE_FAILED: u32 = 120;
+
+/// What the signals have told since they were last asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    changed: Notify,
+    /// A profile was added, edited or removed.
+    profiles_changed: AtomicBool,
+    /// Object path of a device → why its last activation failed.
+    failures: Mutex<HashMap<String, Failure>>,
+}
+
+impl Signals {
+    /// Subscribes. From then on nothing is missed.
+    ///
+    /// # Errors
+    /// The bus refuses a match rule, or is gone.
+    pub(crate) async fn subscribe(connection: &Connection) -> zbus::Result<Arc<Self>> {
+        let signals = Arc::new(Self::default());
+        let network_manager = || {
+            MatchRule::builder()
+                .msg_type(Type::Signal)
+                .sender(NAME)
+                .path_namespace("/org/freedesktop/NetworkManager")
+        };
+        for interface in INTERFACES {
+            let rule = network_manager()
+                .interface("org.freedesktop.DBus.Properties")
+                .member("PropertiesChanged")
+                .arg(0, interface)
+                .build()?;
+            let note = match interface {
+                "org.freedesktop.NetworkManager.Settings" => Self::note_profiles,
+                _ => Self::note_change,
+            };
+            signals.follow(connection, rule, note).await?;
+        }
+        let rule = network_manager()
+            .interface("org.freedesktop.NetworkManager.Settings.Connection")
+            .member("Updated")
+            .build()?;
+        signals.follow(connection, rule, Self::note_profiles).await?;
+        let rule = network_manager()
+            .interface("org.freedesktop.NetworkManager.Device")
+            .member("StateChanged")
+            .build()?;
+        signals.follow(connection, rule, Self::note_state).await?;
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender("org.freedesktop.DBus")
+            .interface("org.freedesktop.DBus")
+            .member("NameOwnerChanged")
+            .arg(0, NAME)
+            .build()?;
+        signals.follow(connection, rule, Self::note_owner).await?;
+        Ok(signals)
+    }
+
+    /// Waits for a change since the last call. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether profiles changed since the last call.
+    pub(crate) fn take_profiles_changed(&self) -> bool {
+        self.profiles_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why the last activation of the device failed, if none has succeeded since.
+    pub(crate) fn failure(&self, device: &str) -> Option<Failure> {
+        self.failures().get(device).copied()
+    }
+
+    /// Forgets devices that are not there any more.
+    pub(crate) fn retain_devices(&self, devices: &[String]) {
+        self.failures().retain(|device, _| devices.contains(device));
+    }
+
+    /// Takes messages off the connection at once, in a task of its own: a queue that nobody empties would hold up
+    /// every reply on the connection.
+    async fn follow(
+        self: &Arc<Self>,
+        connection: &Connection,
+        rule: MatchRule<'static>,
+        note: fn(&Self, &Message),
+    ) -> zbus::Result<()> {
+        let mut messages = MessageStream::for_match_rule(rule, connection, None).await?;
+        let signals = Arc::clone(self);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                note(&signals, &message);
+                signals.changed.notify_one();
+            }
+        });
+        Ok(())
+    }
+
+    fn note_change(&self, _: &Message) {}
+
+    fn note_profiles(&self, _: &Message) {
+        self.profiles_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Another NetworkManager has other profiles, and other devices under the same paths.
+    fn note_owner(&self, _: &Message) {
+        self.profiles_changed.store(true, Ordering::Relaxed);
+        self.failures().clear();
+    }
+
+    /// `Device.StateChanged(new, old, reason)`.
+    fn note_state(&self, message: &Message) {
+        let header = message.header();
+        let body = message.body();
+        if let (Some(path), Ok((new, _, reason))) = (header.path(), body.deserialize::<(u32, u32, u32)>()) {
+            self.remember(path.as_str(), new, reason);
+        }
+    }
+
+    /// A failure counts until an activation succeeds, somebody ends it, or the device goes away.
+    fn remember(&self, device: &str, new_state: u32, reason: u32) {
+        let mut failures = self.failures();
+        match new_state {
+            STATE_FAILED => match Failure::from_number(reason) {
+                Some(failure) => {
+                    failures.insert(device.to_owned(), failure);
+                }
+                None => {
+                    failures.remove(device);
+                }
+            },
+            STATE_ACTIVATED | STATE_DEACTIVATING | 0..=STATE_UNAVAILABLE => {
+                failures.remove(device);
+            }
+            _ => {}
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_counts_until_something_else_is_known() {
+        // The states that NetworkManager 1.52 goes through: (new state, reason), and what is known after it.
+        for (story, states) in [
+            (
+                "wrong Wi-Fi key, then the right one",
+                vec![
+                    (50, 0, None),
+                    (60, 8, None),
+                    (120, 7, Some(Failure::Auth)),
+                    (30, 0, Some(Failure::Auth)),
+                    (40, 0, Some(Failure::Auth)),
+                    (70, 0, Some(Failure::Auth)),
+                    (100, 0, None),
+                ],
+            ),
+            (
+                "no DHCP server, then the cable is pulled",
+                vec![
+                    (70, 0, None),
+                    (120, 5, Some(Failure::NoLease)),
+                    (30, 0, Some(Failure::NoLease)),
+                    (20, 40, None),
+                ],
+            ),
+            (
+                "no DHCP server, then another reason",
+                vec![(120, 5, Some(Failure::NoLease)), (120, 36, None)],
+            ),
+        ] {
+            let signals = Signals::default();
+            for (state, reason, known) in states {
+                signals.remember("/device/1", state, reason);
+                assert_eq!(signals.failure("/device/1"), known, "{story}: after {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn forgets_devices_that_are_gone() {
+        let signals = Signals::default();
+        for device in ["/device/1", "/device/2"] {
+            signals.remember(device, STATE_FAILED, 7);
+        }
+        signals.retain_devices(&["/device/2".to_owned()]);
+        assert_eq!(signals.failure("/device/1"), None);
+        assert_eq!(signals.failure("/device/2"), Some(Failure::Auth));
+    }
+}

@@ -1,0 +1,233 @@
+//! What NetworkManager knows at one instant, in our words: the input of the verdict.
+//!
+//! Pure data. The numbers are those of NetworkManager's D-Bus API reference (`NMDeviceType`, `NMDeviceState`, …).
+
+#[cfg(test)]
+use serde::Deserialize;
+
+/// What could be learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum Snapshot {
+    /// NetworkManager is not on the bus.
+    Absent,
+    /// It is, but does not answer; with the reason.
+    Unreadable(String),
+    /// It answered.
+    Read(Network),
+}
+
+/// The network as NetworkManager sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    test,
+    derive(Deserialize),
+    serde(default, deny_unknown_fields, rename_all = "kebab-case")
+)]
+pub(crate) struct Network {
+    /// It is still setting up devices for the first time.
+    pub(crate) startup: bool,
+    /// The Wi-Fi radio is off, by software or by a switch.
+    pub(crate) wifi_off: bool,
+    /// The same for the modem.
+    pub(crate) modem_off: bool,
+    /// The connectivity check is on and has an address to ask.
+    pub(crate) checked: bool,
+    /// The interface of the connection that has the default route.
+    pub(crate) primary: Option<String>,
+    /// Every device that may be an uplink.
+    pub(crate) devices: Vec<Device>,
+    /// Every VPN that is active or shall be.
+    pub(crate) vpns: Vec<Vpn>,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    test,
+    derive(Deserialize),
+    serde(deny_unknown_fields, rename_all = "kebab-case")
+)]
+pub(crate) struct Device {
+    /// The interface's name.
+    pub(crate) interface: String,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    /// The last activation failed for this reason, and none has succeeded since.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) failure: Option<Failure>,
+    /// The kernel says that there is a link.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) carrier: bool,
+    /// It is a port of this bridge or bond, which has the address in its place.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) controller: Option<String>,
+    /// It has an address that is not link-local.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) address: bool,
+    /// It has a default route.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) gateway: bool,
+    /// A resolver is configured for it, or for all.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) resolver: bool,
+    /// What the connectivity check found through it.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) connectivity: Connectivity,
+}
+
+/// What kind of device it is, as far as that makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum Kind {
+    Ethernet,
+    Wifi,
+    Modem,
+    /// One end of a virtual cable: a container's uplink, or the host's side of one.
+    Veth,
+    Bridge,
+    /// Bond, VLAN, and others that stand on an uplink.
+    Stacked,
+}
+
+impl Kind {
+    /// From `NMDeviceType`. `None` for what is never an uplink: loopback, tunnels, dummies, WireGuard, ….
+    pub(crate) const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            // Ethernet, InfiniBand
+            1 | 9 => Some(Self::Ethernet),
+            2 => Some(Self::Wifi),
+            // Bluetooth, modem, ADSL, PPP
+            5 | 8 | 12 | 23 => Some(Self::Modem),
+            13 => Some(Self::Bridge),
+            // bond, VLAN, team, MACVLAN
+            10 | 11 | 15 | 18 => Some(Self::Stacked),
+            20 => Some(Self::Veth),
+            _ => None,
+        }
+    }
+}
+
+/// How far the device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum State {
+    Unmanaged,
+    /// Managed, but not usable: no carrier, radio off, firmware missing.
+    Unavailable,
+    /// Usable, and no profile is active.
+    Inactive,
+    /// Preparing or, on a radio, associating.
+    Linking,
+    /// Waiting for a key that nobody gives.
+    NeedAuth,
+    /// Linked, and getting its addresses.
+    Configuring,
+    Activated,
+}
+
+impl State {
+    /// From `NMDeviceState`.
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            0..=10 => Self::Unmanaged,
+            11..=20 => Self::Unavailable,
+            40..=50 => Self::Linking,
+            60 => Self::NeedAuth,
+            70..=90 => Self::Configuring,
+            100 => Self::Activated,
+            // disconnected, deactivating, failed
+            _ => Self::Inactive,
+        }
+    }
+}
+
+/// Why an activation failed, as far as that makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum Failure {
+    /// The key or the credentials were refused or missing.
+    Auth,
+    /// No address was given.
+    NoLease,
+    /// The Wi-Fi network was not found.
+    NotFound,
+}
+
+impl Failure {
+    /// From `NMDeviceStateReason`.
+    pub(crate) const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            // ip-config-unavailable, ip-config-expired, dhcp-start-failed, dhcp-error, dhcp-failed
+            5 | 6 | 15..=17 => Some(Self::NoLease),
+            // no-secrets, supplicant-disconnect, supplicant-config-failed, supplicant-failed
+            7..=10 => Some(Self::Auth),
+            // supplicant-timeout, ssid-not-found
+            11 | 53 => Some(Self::NotFound),
+            _ => None,
+        }
+    }
+}
+
+/// What the connectivity check found; a later one is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum Connectivity {
+    /// There is no result yet.
+    #[default]
+    Unknown,
+    Limited,
+    Portal,
+    Full,
+}
+
+impl Connectivity {
+    /// From `NMConnectivityState` of a device with a default route.
+    ///
+    /// NetworkManager 1.52 sets *none* when an activation begins and leaves it so until the first check has ended; a
+    /// check that fails gives *limited*.
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            2 => Self::Portal,
+            3 => Self::Limited,
+            4 => Self::Full,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A VPN of NetworkManager's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    test,
+    derive(Deserialize),
+    serde(deny_unknown_fields, rename_all = "kebab-case")
+)]
+pub(crate) struct Vpn {
+    /// The profile's name.
+    pub(crate) name: String,
+    pub(crate) state: VpnState,
+    /// Whether *up* means that the other side answered. WireGuard is up as soon as its interface is.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) proven: bool,
+}
+
+/// How far a VPN is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum VpnState {
+    Down,
+    Connecting,
+    Up,
+}
+
+impl VpnState {
+    /// From `NMActiveConnectionState`.
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Connecting,
+            2 => Self::Up,
+            _ => Self::Down,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `fleet config`.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::path::Path;
+
+use fleet_base::exit::Exit;
+use fleet_base::proxy::config::{ConfigProxy, KeyRow};
+use fleet_base::{bus, file};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::output;
+
+/// The unit that answers.
+const SERVICE: &str = "fleet-config";
+
+/// The configuration's report.
+pub(super) struct Configuration {
+    revision: u64,
+    uuid: String,
+    problem: String,
+    keys: Vec<KeyRow>,
+}
+
+impl Configuration {
+    /// Asks the configuration manager.
+    pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
+        let config = ConfigProxy::new(connection).await?;
+        Ok(Self {
+            revision: config.revision().await?,
+            uuid: config.uuid().await?,
+            problem: config.problem().await?,
+            keys: config.keys().await?,
+        })
+    }
+
+    /// For scripts.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "revision": self.revision,
+            "uuid": self.uuid,
+            "problem": self.problem,
+            "keys": keys_json(&self.keys),
+        })
+    }
+
+    /// For people: how many keys are in which state, and each that was refused.
+    pub(super) fn sentence(&self) -> String {
+        let mut sentence = format!("revision {}: {}.", self.revision, counts(&self.keys));
+        if !self.problem.is_empty() {
+            sentence += &format!("\nProblem: {}", self.problem);
+        }
+        for (key, _, _, detail) in self.keys.iter().filter(|(_, state, ..)| state == "refused") {
+            sentence += &format!("\nRefused: {key}: {detail}");
+        }
+        sentence
+    }
+}
+
+/// `fleet config show`.
+pub(super) async fn show(json: bool) -> Result<Exit, Failure> {
+    let connection = bus::connect()
+        .await
+        .map_err(|error| Failure::call("dbus", &error))?;
+    let found = Configuration::read(&connection).await.map_err(failed)?;
+    if json {
+        return output::json(&found.json());
+    }
+    output::line(&format!("Device {}, revision {}.", found.uuid, found.revision))?;
+    if !found.problem.is_empty() {
+        output::line(&format!("Problem: {}", found.problem))?;
+    }
+    table(&found.keys)
+}
+
+/// `fleet config get KEY`: JSON with and without `--json`, so that a value can be given back to `set`.
+pub(super) async fn get(key: &str) -> Result<Exit, Failure> {
+    let connection = bus::connect()
+        .await
+        .map_err(|error| Failure::call("dbus", &error))?;
+    let value = ConfigProxy::new(&connection)
+        .await
+        .map_err(failed)?
+        .get(key)
+        .await
+        .map_err(failed)?;
+    output::line(&value)
+}
+
+/// `fleet config set KEY VALUE`. `-` reads the value from standard input, so that a secret is in no process list.
+pub(super) async fn set(key: &str, value: &str, json: bool) -> Result<Exit, Failure> {
+    let value = if value == "-" {
+        standard_input()?
+    } else {
+        value.to_owned()
+    };
+    let value: Value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+    let connection = bus::connect()
+        .await
+        .map_err(|error| Failure::call("dbus", &error))?;
+    let config = ConfigProxy::new(&connection).await.map_err(failed)?;
+    config.set(key, &value.to_string()).await.map_err(failed)?;
+    changed(&connection, key, json).await
+}
+
+/// `fleet config unset KEY`.
+pub(super) async fn unset(key: &str, json: bool) -> Result<Exit, Failure> {
+    let connection = bus::connect()
+        .await
+        .map_err(|error| Failure::call("dbus", &error))?;
+    let config = ConfigProxy::new(&connection).await.map_err(failed)?;
+    config.unset(key).await.map_err(failed)?;
+    changed(&connection, key, json).await
+}
+
+/// Tells what became of a key that was changed. A change that was stored but could not be applied is a failure.
+async fn changed(connection: &zbus::Connection, key: &str, json: bool) -> Result<Exit, Failure> {
+    let found = Configuration::read(connection).await.map_err(failed)?;
+    let below = format!("{key}.");
+    let element = format!("{key}[");
+    let rows: Vec<KeyRow> = found
+        .keys
+        .into_iter()
+        .filter(|(row, ..)| row == key || row.starts_with(&below) || row.starts_with(&element))
+        .collect();
+    let refused = rows.iter().any(|(_, state, ..)| state == "refused");
+    if json {
+        output::json(&json!({"revision": found.revision, "keys": keys_json(&rows)}))?;
+    } else if rows.is_empty() {
+        output::line(&format!("{key} is not set; the default holds."))?;
+    } else {
+        table(&rows)?;
+    }
+    Ok(if refused { Exit::Failure } else { Exit::Done })
+}
+
+/// `fleet config check FILE`: needs no device, no bus and no root.
+pub(super) fn check(file: &OsStr, json: bool) -> Result<Exit, Failure> {
+    let bytes = if file == "-" {
+        standard_input()?.into_bytes()
+    } else {
+        file::read(Path::new(file), fleet_config::document::MAX_BYTES)
+            .map_err(|error| Failure::new(Exit::InvalidData, error.to_string()))?
+    };
+    let checked = fleet_config::check(&bytes);
+    let valid = checked.is_good();
+    let problem = checked
+        .problem
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let rows: Vec<KeyRow> = checked
+        .rows
+        .into_iter()
+        .map(|row| (row.key, row.state.as_str().to_owned(), row.value, row.detail))
+        .collect();
+    if json {
+        output::json(&json!({"problem": problem, "keys": keys_json(&rows)}))?;
+    } else {
+        if !problem.is_empty() {
+            output::line(&format!("{}: {problem}", Path::new(file).display()))?;
+        }
+        table(&rows)?;
+        if problem.is_empty() {
+            output::line(&format!("{}: {}.", Path::new(file).display(), counts(&rows)))?;
+        }
+    }
+    Ok(if valid { Exit::Done } else { Exit::InvalidData })
+}
+
+/// All of standard input, without the line end that `echo` adds.
+fn standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(fleet_config::document::MAX_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(Exit::InvalidData, format!("cannot read standard input: {error}")))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// How many keys are in which state.
+fn counts(rows: &[KeyRow]) -> String {
+    let count = |wanted: &str| rows.iter().filter(|(_, state, ..)| state == wanted).count();
+    let plural = |count: usize| if count == 1 { "key" } else { "keys" };
+    let applied = count("applied");
+    let mut text = format!("{applied} {} applied", plural(applied));
+    for (state, words) in [
+        ("pending-reboot", "wait for a reboot"),
+        ("refused", "refused"),
+        ("unsupported", "not used by Fleet OS"),
+    ] {
+        if count(state) > 0 {
+            text += &format!(", {} {words}", count(state));
+        }
+    }
+    text
+}
+
+/// One line a key: state, key, value, detail.
+fn table(rows: &[KeyRow]) -> Result<Exit, Failure> {
+    let width = |column: fn(&KeyRow) -> &str| {
+        rows.iter()
+            .map(|row| column(row).chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let (states, keys) = (width(|row| &row.1), width(|row| &row.0));
+    for (key, state, value, detail) in rows {
+        let end = [value.as_str(), detail.as_str()]
+            .iter()
+            .filter(|text| !text.is_empty())
+            .fold(String::new(), |line, text| {
+                if line.is_empty() {
+                    (*text).to_owned()
+                } else {
+                    format!("{line}  {text}")
+                }
+            });
+        output::line(format!("{state:states$}  {key:keys$}  {end}").trim_end())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The rows for scripts. The value in force is JSON itself.
+fn keys_json(rows: &[KeyRow]) -> Value {
+    rows.iter()
+        .map(|(key, state, value, detail)| {
+            let value: Value = serde_json::from_str(value).unwrap_or(Value::Null);
+            json!({"key": key, "state": state, "value": value, "detail": detail})
+        })
+        .collect()
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn failed(error: zbus::Error) -> Failure {
+    Failure::call(SERVICE, &error)
+}

@@ -1,0 +1,60 @@
+//! `fleet`, the command line for people and scripts.
+//!
+//! It is a client of the services on the bus and knows nothing by itself, except `config check`, which also works on a
+//! workstation. Every command prints sentences, or one JSON value with `--json`.
+
+mod arguments;
+mod config;
+mod connectivity;
+mod failure;
+mod help;
+mod journal;
+mod output;
+mod status;
+
+use std::ffi::OsString;
+use std::future::Future;
+
+use fleet_base::exit::Exit;
+
+use arguments::{Command, Invocation};
+use failure::Failure;
+
+/// Runs one command and returns the exit code (`fleet help exit-codes`).
+pub(crate) fn main(arguments: &[OsString]) -> Exit {
+    fleet_base::logging::init();
+    match arguments::parse(arguments).and_then(|invocation| run(&invocation)) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            eprintln!("fleet: {failure}");
+            failure.exit()
+        }
+    }
+}
+
+fn run(invocation: &Invocation) -> Result<Exit, Failure> {
+    let json = invocation.json;
+    match &invocation.command {
+        Command::Help(topic) => help::show(topic),
+        Command::Version => output::line(&format!("fleet {}", env!("CARGO_PKG_VERSION"))),
+        Command::Status => wait(status::show(json)),
+        Command::Connectivity => wait(connectivity::show(json)),
+        Command::ConfigShow => wait(config::show(json)),
+        Command::ConfigGet(key) => wait(config::get(key)),
+        Command::ConfigSet(key, value) => wait(config::set(key, value, json)),
+        Command::ConfigUnset(key) => wait(config::unset(key, json)),
+        Command::ConfigCheck(file) => config::check(file, json),
+        Command::JournalStatus => wait(journal::status(json)),
+        Command::JournalPersist => wait(journal::persist(json)),
+        Command::JournalVolatile => wait(journal::volatile(json)),
+    }
+}
+
+/// Waits for a command that talks to the bus.
+fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,91 @@
+//! Printing.
+
+use std::io::{self, Write};
+
+use fleet_base::exit::Exit;
+use serde_json::Value;
+
+use super::failure::Failure;
+
+/// Prints a line to standard output. A reader that went away (`| head`) is not an error.
+pub(super) fn line(text: &str) -> Result<Exit, Failure> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::CannotWrite,
+            format!("cannot write to standard output: {error}"),
+        )),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// Prints one JSON value, indented.
+pub(super) fn json(value: &Value) -> Result<Exit, Failure> {
+    line(&format!("{value:#}"))
+}
+
+/// Prints names and sentences in two columns.
+pub(super) fn rows(rows: &[(&str, String)]) -> Result<Exit, Failure> {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, sentence) in rows {
+        // Further lines of a sentence stand below its first.
+        let sentence = sentence.replace('\n', &format!("\n{:width$}  ", ""));
+        line(&format!("{name:width$}  {sentence}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A number of bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} bytes");
+    }
+    // Tenths of the unit, so that no floating point is needed.
+    let mut tenths = count.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A time span for people, in its two largest units.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_one_decimal() {
+        for (count, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            (8 << 20, "8.0 MiB"),
+            (u64::MAX, "1677721.5 TiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, text) in [
+            (5, "5 s"),
+            (61, "1 min 1 s"),
+            (3660, "1 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The one executable.
+//!
+//! The name it is called by picks the service; `fleet` is the command line. One executable, because the services share
+//! most of their code: measured, three in one take a third of the disk and half of the memory of three apart.
+
+mod cli;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use fleet_base::exit::Exit;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    run(&name, &arguments).into()
+}
+
+/// Runs the applet that `name` (argv[0]) picks. The names are links, made by `make install`.
+fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
+    match Path::new(name).file_name().and_then(|name| name.to_str()) {
+        Some("fleet-authorized-keys") => fleet_config::authorized_keys::main(arguments),
+        Some("fleet-config") => fleet_config::main(),
+        Some("fleet-helper") => fleet_helper::main(),
+        Some("fleet-host-keys") => fleet_identity::host_keys::main(),
+        Some("fleet-journal") => fleet_journal::main(),
+        Some("fleet-preinit") => fleet_preinit::main(),
+        Some("fleet-watch") => fleet_watch::main(),
+        _ => cli::main(arguments),
+    }
+}
