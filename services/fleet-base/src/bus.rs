@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use zbus::connection::Builder;
+use zbus::message::Type;
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, DBusError, Message};
+use zbus::{Connection, DBusError, MatchRule, Message};
 
 /// How long a call may take before it fails: without a limit a hung peer hangs its caller for ever.
 pub const METHOD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bus itself, as a peer and as its interface.
+const BUS: &str = "org.freedesktop.DBus";
 
 /// A builder for a connection to the system bus with our time limit.
 ///
@@ -38,6 +42,21 @@ pub async fn name_owner(connection: &Connection, name: &str) -> zbus::Result<Opt
     }
 }
 
+/// The rule for the signal that a well-known name came, went, or has another owner: `NameOwnerChanged(name, old, new)`,
+/// each owner empty for none.
+///
+/// # Errors
+/// Not for a well-known name.
+pub fn owner_changed(name: &'static str) -> zbus::Result<MatchRule<'static>> {
+    MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(BUS)
+        .interface(BUS)
+        .member("NameOwnerChanged")
+        .arg(0, name)
+        .build()
+}
+
 /// The Unix user of the connection with this unique name, as the bus knows it from the socket.
 ///
 /// # Errors
@@ -51,7 +70,6 @@ pub async fn unix_user(connection: &Connection, unique_name: &str) -> zbus::Resu
 
 /// Calls a method of the bus that takes a name.
 async fn ask_bus(connection: &Connection, method: &str, name: &str) -> zbus::Result<Message> {
-    const BUS: &str = "org.freedesktop.DBus";
     connection
         .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &name)
         .await

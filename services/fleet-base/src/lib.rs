@@ -11,6 +11,7 @@ pub mod file;
 pub mod idle;
 pub mod logging;
 pub mod paths;
+pub mod peer;
 pub mod proxy;
 pub mod runtime;
 pub mod secret;

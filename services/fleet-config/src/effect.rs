@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fleet_base::proxy::network_manager::ConnectivityCheck;
+
 use crate::plan::Subject;
 use crate::value::Hostname;
 
@@ -19,15 +21,6 @@ pub(crate) enum Effect {
     Failed(String),
 }
 
-/// What NetworkManager says of its connectivity check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CheckInForce {
-    /// Whether it checks at all.
-    pub(crate) enabled: bool,
-    /// The address.
-    pub(crate) uri: String,
-}
-
 /// All of it. What is not touched by an apply stays as it was.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Effects {
@@ -41,7 +34,7 @@ pub(crate) struct Effects {
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check; `None` while NetworkManager does not run.
-    pub(crate) check_in_force: Option<CheckInForce>,
+    pub(crate) check_in_force: Option<ConnectivityCheck>,
     /// Keyfiles that NetworkManager itself refused, by name.
     pub(crate) keyfiles_refused: BTreeMap<String, &'static str>,
 }

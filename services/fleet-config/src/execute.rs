@@ -13,11 +13,11 @@ use fleet_base::file::{self, Durability};
 use fleet_base::proxy::helper::HelperProxy;
 use fleet_base::proxy::hostname::HostnameProxy;
 use fleet_base::proxy::journal::JournalProxy;
-use fleet_base::proxy::network_manager::{NetworkManagerProxy, RELOAD_CONF, SettingsProxy};
-use fleet_base::proxy::systemd::{ManagerProxy, UnitProxy};
+use fleet_base::proxy::network_manager::{NetworkManagerProxy, RELOAD_CONF};
+use fleet_base::proxy::systemd::ManagerProxy;
 use zbus::Connection;
 
-use crate::effect::{CheckInForce, Effect, Effects};
+use crate::effect::{Effect, Effects};
 use crate::keyfile::Keyfile;
 use crate::plan::{Action, Known, Plan};
 use crate::render::File;
@@ -27,7 +27,7 @@ const CHRONY_READS_LATER: &str = "chronyd does not run; it reads this when it st
 const NETWORK_MANAGER_READS_LATER: &str = "NetworkManager does not run; it reads this when it starts";
 
 /// Where the helper puts keyfiles (`docs/dbus.md`, `SetConnectionProfiles`).
-const HELPER_FOLDER: &str = "/run/NetworkManager/system-connections";
+const HELPER_FOLDER: &str = "/usr/lib/NetworkManager/system-connections";
 
 /// The device, as far as actions reach.
 pub(crate) struct Device {
@@ -108,10 +108,10 @@ impl Device {
         known: &mut Known,
         effects: &mut Effects,
     ) -> Result<Effect, String> {
-        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
-        helper.set_hostname(name.as_str()).await.map_err(self::helper)?;
+        let helper = HelperProxy::new(&self.connection);
+        helper.set_hostname(name.as_str()).await.map_err(helper_error)?;
         let peer = |error| peer("systemd-hostnamed", &error);
-        let hostnamed = HostnameProxy::new(&self.connection).await.map_err(peer)?;
+        let hostnamed = HostnameProxy::new(&self.connection);
         let in_force = hostnamed.hostname().await.map_err(peer)?;
         effects.hostname_in_force = Hostname::try_from(in_force.as_str()).ok();
         if in_force != name.as_str() {
@@ -135,11 +135,11 @@ impl Device {
             .iter()
             .map(|keyfile| (keyfile.name.as_str(), keyfile.bytes.expose().as_slice()))
             .collect();
-        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
+        let helper = HelperProxy::new(&self.connection);
         let paths = helper
             .set_connection_profiles(&profiles)
             .await
-            .map_err(self::helper)?;
+            .map_err(helper_error)?;
         // Those that changed; all of them when it is not known what NetworkManager made of them.
         let all = before.is_none();
         let named: BTreeMap<String, &str> = paths
@@ -163,10 +163,10 @@ impl Device {
             return Ok(Effect::Waiting(NETWORK_MANAGER_READS_LATER));
         }
         let peer = |error| peer("NetworkManager", &error);
-        let settings = SettingsProxy::new(&self.connection).await.map_err(peer)?;
+        let network_manager = NetworkManagerProxy::new(&self.connection);
         if !named.is_empty() {
             let changed: Vec<&str> = named.keys().map(String::as_str).collect();
-            let (_, refused) = settings.load_connections(&changed).await.map_err(peer)?;
+            let (_, refused) = network_manager.load_connections(&changed).await.map_err(peer)?;
             for path in &refused {
                 if let Some(name) = named.get(path.as_str()) {
                     let reason = "NetworkManager does not accept it; its journal says which line (journalctl -u NetworkManager)";
@@ -181,7 +181,7 @@ impl Device {
                 .any(|old| keyfiles.iter().all(|keyfile| keyfile.name != old.name))
         });
         if some_were_removed {
-            settings.reload_connections().await.map_err(peer)?;
+            network_manager.reload_connections().await.map_err(peer)?;
         }
         known.keyfiles = Some(keyfiles);
         Ok(Effect::Done)
@@ -197,12 +197,9 @@ impl Device {
             return Ok(Effect::Waiting(NETWORK_MANAGER_READS_LATER));
         }
         let peer = |error| peer("NetworkManager", &error);
-        let manager = NetworkManagerProxy::new(&self.connection).await.map_err(peer)?;
+        let manager = NetworkManagerProxy::new(&self.connection);
         manager.reload(RELOAD_CONF).await.map_err(peer)?;
-        let enabled = manager.connectivity_check_enabled().await.map_err(peer)?
-            && manager.connectivity_check_available().await.map_err(peer)?;
-        let uri = manager.connectivity_check_uri().await.map_err(peer)?;
-        effects.check_in_force = Some(CheckInForce { enabled, uri });
+        effects.check_in_force = Some(manager.connectivity_check().await.map_err(peer)?);
         known.network = Some(text);
         Ok(Effect::Done)
     }
@@ -212,15 +209,15 @@ impl Device {
         if !self.is_active("chronyd.service").await {
             return Ok(Effect::Waiting(CHRONY_READS_LATER));
         }
-        let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
-        helper.reload_time_sources().await.map_err(self::helper)?;
+        let helper = HelperProxy::new(&self.connection);
+        helper.reload_time_sources().await.map_err(helper_error)?;
         known.time = Some(text);
         Ok(Effect::Done)
     }
 
     async fn set_persistent_logging(&self, on: bool, known: &mut Known) -> Result<Effect, String> {
         let peer = |error| peer("the journal service (org.fleetos.Journal1)", &error);
-        let journal = JournalProxy::new(&self.connection).await.map_err(peer)?;
+        let journal = JournalProxy::new(&self.connection);
         if on {
             journal.persist().await
         } else {
@@ -233,8 +230,8 @@ impl Device {
 
     async fn set_development_mode(&self, on: bool, known: &mut Known) -> Result<Effect, String> {
         if self.is_active("fleet-development.target").await != on {
-            let helper = HelperProxy::new(&self.connection).await.map_err(helper)?;
-            helper.set_development_mode(on).await.map_err(self::helper)?;
+            let helper = HelperProxy::new(&self.connection);
+            helper.set_development_mode(on).await.map_err(helper_error)?;
         }
         known.development_mode = Some(on);
         Ok(Effect::Done)
@@ -242,16 +239,7 @@ impl Device {
 
     /// Whether a unit is active. Not knowing counts as not: then it is told, which changes nothing if it knew.
     async fn is_active(&self, unit: &str) -> bool {
-        let state = async {
-            let path = ManagerProxy::new(&self.connection).await?.get_unit(unit).await?;
-            UnitProxy::builder(&self.connection)
-                .path(path)
-                .build()
-                .await?
-                .active_state()
-                .await
-        };
-        match state.await {
+        match ManagerProxy::new(&self.connection).active_state(unit).await {
             Ok(state) => matches!(state.as_str(), "active" | "reloading"),
             Err(error) => {
                 log::debug!("{unit}: {}", sentence(&error));
@@ -277,7 +265,7 @@ fn make_folder(path: &Path) -> Result<(), file::Error> {
 }
 
 /// What the helper answered, or that it did not.
-fn helper(error: zbus::Error) -> String {
+fn helper_error(error: zbus::Error) -> String {
     peer("the helper (org.fleetos.Helper1)", &error)
 }
 

@@ -15,10 +15,8 @@ use fleet_base::watchdog::{self, Watchdog};
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::mpsc;
-use zbus::Connection;
 use zbus::connection::Builder;
-use zbus::fdo::DBusProxy;
-use zbus::names::BusName;
+use zbus::{Connection, Message, MessageStream};
 
 use crate::boot_folder::BootFolder;
 use crate::config::Config;
@@ -92,14 +90,11 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
         .name(NAME)
         .build()
         .await?;
-    let dbus = DBusProxy::new(&connection).await?;
-    let mut owners = dbus
-        .receive_name_owner_changed_with_args(&[(0, network_manager::NAME)])
-        .await?;
-    let network_manager_runs = dbus
-        .name_has_owner(name_of_network_manager()?)
-        .await
-        .map_err(zbus::Error::from)?;
+    let rule = bus::owner_changed(network_manager::NAME)?;
+    let mut owners = MessageStream::for_match_rule(rule, &connection, None).await?;
+    let network_manager_runs = bus::name_owner(&connection, network_manager::NAME)
+        .await?
+        .is_some();
 
     let mut watchdog = Watchdog::from_environment();
     let mut service = Service::open(&places, connection.clone(), shared, network_manager_runs)?;
@@ -112,10 +107,7 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
                 Occasion::Edited
             }
             Some(request) = requested.recv() => Occasion::Requested(request),
-            Some(changed) = owners.next() => {
-                let runs = changed.args().is_ok_and(|args| args.new_owner().is_some());
-                Occasion::NetworkManager(runs)
-            }
+            Some(changed) = owners.next() => Occasion::NetworkManager(has_owner(&changed?)),
             () = service.retry.due() => Occasion::Retry,
             () = watchdog.feed() => continue,
             () = connection.closed() => return Err(bus_is_gone()),
@@ -124,8 +116,11 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
     }
 }
 
-fn name_of_network_manager() -> zbus::Result<BusName<'static>> {
-    BusName::try_from(network_manager::NAME)
+/// Whether the name has an owner after this `NameOwnerChanged`.
+fn has_owner(changed: &Message) -> bool {
+    let body = changed.body();
+    let owners = body.deserialize::<(&str, &str, &str)>();
+    owners.is_ok_and(|(_, _, new)| !new.is_empty())
 }
 
 fn bus_is_gone() -> Ended {

@@ -1,4 +1,8 @@
-//! The keyfiles of the boot partition, as NetworkManager reads them from `/run`.
+//! The keyfiles of the boot partition, where NetworkManager reads them as the ones that everything else shadows.
+//!
+//! Of its three folders it prefers `/run`, then `/etc`, then `/usr/lib`: in the last one a profile holds until it is
+//! edited on the device, and the edit, which NetworkManager writes to `/etc`, outlives a reboot. On the read-only root
+//! that folder is a bind mount of one in `/run` (etc/fstab).
 //!
 //! NetworkManager takes a keyfile only if it belongs to root and nobody else may read it
 //! (nm-settings-keyfile(5)), which FAT cannot say; so they are copied here. Ours are told by their prefix, and only
@@ -16,8 +20,8 @@ use fleet_base::file::{self, Durability};
 
 use crate::argument::ProfileSet;
 
-/// Where NetworkManager reads profiles that live for one boot.
-pub(crate) const FOLDER: &str = "/run/NetworkManager/system-connections";
+/// The folder, as NetworkManager names it.
+pub(crate) const FOLDER: &str = "/usr/lib/NetworkManager/system-connections";
 
 const PREFIX: &str = "fleet-boot-";
 const SUFFIX: &str = ".nmconnection";

@@ -71,7 +71,7 @@ impl Helper {
     ) -> bus::Result<()> {
         let _call = self.admit(Verb::SetHostname, connection, &header).await?;
         let name = HostName::try_from(name)?;
-        let hostnamed = HostnameProxy::new(connection).await?;
+        let hostnamed = HostnameProxy::new(connection);
         let asked = |error| failed("cannot set the host name", &sentence(&error));
         if hostnamed.hostname().await.map_err(asked)? == name.as_str() {
             return Ok(());
@@ -140,7 +140,7 @@ impl Helper {
         #[zbus(header)] header: Header<'_>,
     ) -> bus::Result<()> {
         let _call = self.admit(Verb::SetDevelopmentMode, connection, &header).await?;
-        let systemd = ManagerProxy::new(connection).await?;
+        let systemd = ManagerProxy::new(connection);
         let queued = if on {
             systemd.start_unit(DEVELOPMENT_TARGET, "replace").await
         } else {

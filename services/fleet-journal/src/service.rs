@@ -36,7 +36,7 @@ impl Journal {
     ) -> bus::Result<()> {
         let _call = self.activity.begin();
         let _turn = self.turn.lock().await;
-        let helper = HelperProxy::new(connection).await?;
+        let helper = HelperProxy::new(connection);
         let before = self.state();
         let switched = match to {
             Mode::Persistent => switch::persist(&self.storage, &helper).await,

@@ -16,7 +16,7 @@ pub(crate) trait Journald {
     async fn relinquish(&self) -> zbus::Result<()>;
 }
 
-impl Journald for HelperProxy<'_> {
+impl Journald for HelperProxy {
     async fn flush(&self) -> zbus::Result<()> {
         self.flush_journal().await
     }

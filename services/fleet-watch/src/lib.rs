@@ -7,7 +7,6 @@
 mod explanation;
 mod ladder;
 mod network_manager;
-mod properties;
 mod publish;
 mod service;
 mod settle;

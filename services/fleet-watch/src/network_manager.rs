@@ -5,15 +5,13 @@
 use std::collections::HashMap;
 
 use fleet_base::bus::{name_owner, sentence};
-use fleet_base::proxy::network_manager::NAME;
+use fleet_base::peer::{Peer, Properties};
+use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
 use zbus::{Connection, OwnedVariant};
 
-use crate::properties::{Peer, Properties};
 use crate::signals::Signals;
 use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
 
-const MANAGER: &str = "/org/freedesktop/NetworkManager";
-const SETTINGS: &str = "/org/freedesktop/NetworkManager/Settings";
 const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
 
 /// `NMDeviceInterfaceFlags`: carrier.
@@ -72,7 +70,7 @@ impl Reader {
             Err(error) => return Snapshot::Unreadable(sentence(&error)),
         };
         let connection = self.connection.clone();
-        let peer = Peer::new(&connection, owner.clone());
+        let peer = Peer::new(&connection, owner.as_str());
         match self.read_from(&peer, signals).await {
             Ok(network) => Snapshot::Read(network),
             // It may have left in the middle; then this is its absence and no fault of its own.
@@ -84,8 +82,8 @@ impl Reader {
         }
     }
 
-    async fn read_from(&mut self, peer: &Peer<'_>, signals: &Signals) -> zbus::Result<Network> {
-        let mut manager = peer.properties(MANAGER, NAME).await?;
+    async fn read_from(&mut self, peer: &Peer, signals: &Signals) -> zbus::Result<Network> {
+        let mut manager = peer.properties(PATH, NAME).await?;
         let active = read_active(peer, &manager.paths("ActiveConnections")).await?;
         let resolvers = Resolvers::read(peer).await?;
         let primary = manager.path("PrimaryConnection");
@@ -133,12 +131,7 @@ impl Reader {
     }
 
     /// The VPNs that are active, and those that shall be and are not.
-    async fn vpns(
-        &mut self,
-        peer: &Peer<'_>,
-        signals: &Signals,
-        active: &[Active],
-    ) -> zbus::Result<Vec<Vpn>> {
+    async fn vpns(&mut self, peer: &Peer, signals: &Signals, active: &[Active]) -> zbus::Result<Vec<Vpn>> {
         if signals.take_profiles_changed() {
             self.vpn_profiles = None;
         }
@@ -174,8 +167,8 @@ pub(crate) async fn check_connectivity(connection: &Connection) -> zbus::Result<
     let Some(owner) = name_owner(connection, NAME).await? else {
         return Ok(false);
     };
-    Peer::new(connection, owner)
-        .call::<_, u32>(MANAGER, NAME, "CheckConnectivity", &())
+    Peer::new(connection, owner.as_str())
+        .call::<_, u32>(PATH, NAME, "CheckConnectivity", &())
         .await?;
     Ok(true)
 }
@@ -209,7 +202,7 @@ fn interface_of(device: &Properties) -> String {
     .to_owned()
 }
 
-async fn read_active(peer: &Peer<'_>, paths: &[String]) -> zbus::Result<Vec<Active>> {
+async fn read_active(peer: &Peer, paths: &[String]) -> zbus::Result<Vec<Active>> {
     let mut all = Vec::new();
     for path in paths {
         let Some(active) = unless_gone(peer.properties(path, &of("Connection.Active")).await)? else {
@@ -231,7 +224,7 @@ async fn read_active(peer: &Peer<'_>, paths: &[String]) -> zbus::Result<Vec<Acti
 
 /// Everything but the resolver and the failure, which are not the device's own properties.
 async fn read_device(
-    peer: &Peer<'_>,
+    peer: &Peer,
     device: &Properties,
     kind: Kind,
     interface: String,
@@ -295,7 +288,7 @@ struct Resolvers {
 }
 
 impl Resolvers {
-    async fn read(peer: &Peer<'_>) -> zbus::Result<Self> {
+    async fn read(peer: &Peer) -> zbus::Result<Self> {
         let mut dns = peer.properties(DNS_MANAGER, &of("DnsManager")).await?;
         let mut interfaces = Vec::new();
         for mut entry in dns.rows("Configuration") {
@@ -316,12 +309,12 @@ impl Resolvers {
 }
 
 /// The VPN profiles that are activated by themselves.
-async fn read_vpn_profiles(peer: &Peer<'_>) -> zbus::Result<Vec<VpnProfile>> {
+async fn read_vpn_profiles(peer: &Peer) -> zbus::Result<Vec<VpnProfile>> {
     type Sections = HashMap<String, HashMap<String, OwnedVariant>>;
 
     let mut profiles = Vec::new();
     for path in peer
-        .properties(SETTINGS, &of("Settings"))
+        .properties(SETTINGS_PATH, &of("Settings"))
         .await?
         .paths("Connections")
     {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fleet_base::bus;
 use fleet_base::proxy::network_manager::NAME;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -77,13 +78,7 @@ impl Signals {
             .member("StateChanged")
             .build()?;
         signals.follow(connection, rule, Self::note_state).await?;
-        let rule = MatchRule::builder()
-            .msg_type(Type::Signal)
-            .sender("org.freedesktop.DBus")
-            .interface("org.freedesktop.DBus")
-            .member("NameOwnerChanged")
-            .arg(0, NAME)
-            .build()?;
+        let rule = bus::owner_changed(NAME)?;
         signals.follow(connection, rule, Self::note_owner).await?;
         Ok(signals)
     }

@@ -1,53 +1,80 @@
 //! `org.fleetos.Config1`: the configuration manager.
 
-use zbus::proxy;
+use zbus::Connection;
+
+use crate::peer::{Peer, Properties};
+
+const NAME: &str = "org.fleetos.Config1";
+const PATH: &str = "/org/fleetos/Config1";
 
 /// One key of the report: key, state, value in force as JSON, detail.
 pub type KeyRow = (String, String, String, String);
 
 /// The configuration of the device.
-#[proxy(
-    interface = "org.fleetos.Config1",
-    default_service = "org.fleetos.Config1",
-    default_path = "/org/fleetos/Config1"
-)]
-pub trait Config {
+#[derive(Debug)]
+pub struct ConfigProxy(Peer);
+
+/// What the configuration manager says of itself.
+#[derive(Debug)]
+pub struct Config {
+    /// Counts accepted configurations.
+    pub revision: u64,
+    /// What is wrong with the document as a whole; empty if nothing is.
+    pub problem: String,
+    /// The state of every key.
+    pub keys: Vec<KeyRow>,
+    /// The host name that the configuration asks for.
+    pub hostname: String,
+    /// The device's identity, 32 hexadecimal digits.
+    pub uuid: String,
+    /// When the last apply ended, in microseconds of `CLOCK_BOOTTIME`; 0 before the first.
+    pub applied_at: u64,
+}
+
+impl From<Properties> for Config {
+    fn from(mut properties: Properties) -> Self {
+        Self {
+            revision: properties.long("Revision"),
+            problem: properties.text("Problem").to_owned(),
+            hostname: properties.text("Hostname").to_owned(),
+            uuid: properties.text("Uuid").to_owned(),
+            applied_at: properties.long("AppliedAt"),
+            keys: properties.take("Keys").unwrap_or_default(),
+        }
+    }
+}
+
+/// Every function fails if the service refuses, is not there, or does not answer in time.
+#[allow(clippy::missing_errors_doc, reason = "above, once for all")]
+impl ConfigProxy {
+    /// On this bus.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self(Peer::new(connection, NAME))
+    }
+
+    /// What it says of itself.
+    pub async fn read(&self) -> zbus::Result<Config> {
+        Ok(self.0.properties(PATH, NAME).await?.into())
+    }
+
     /// The value of a key (dotted path) as JSON text; the empty key is the whole document. Secrets read `"…"`.
-    fn get(&self, key: &str) -> zbus::Result<String>;
+    pub async fn get(&self, key: &str) -> zbus::Result<String> {
+        self.0.call(PATH, NAME, "Get", &key).await
+    }
 
     /// Sets a key to a JSON value, stores and applies.
-    fn set(&self, key: &str, json: &str) -> zbus::Result<()>;
+    pub async fn set(&self, key: &str, json: &str) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "Set", &(key, json)).await
+    }
 
     /// Removes a key, stores and applies.
-    fn unset(&self, key: &str) -> zbus::Result<()>;
-
-    /// What the report of this document would be, without applying anything.
-    fn check(&self, document: &str) -> zbus::Result<Vec<KeyRow>>;
+    pub async fn unset(&self, key: &str) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "Unset", &key).await
+    }
 
     /// Reads the boot partition and applies again now.
-    fn apply(&self) -> zbus::Result<()>;
-
-    /// Counts accepted configurations.
-    #[zbus(property)]
-    fn revision(&self) -> zbus::Result<u64>;
-
-    /// What is wrong with the document as a whole; empty if nothing is.
-    #[zbus(property)]
-    fn problem(&self) -> zbus::Result<String>;
-
-    /// The state of every key.
-    #[zbus(property)]
-    fn keys(&self) -> zbus::Result<Vec<KeyRow>>;
-
-    /// The host name that the configuration asks for.
-    #[zbus(property)]
-    fn hostname(&self) -> zbus::Result<String>;
-
-    /// The device's identity, 32 hexadecimal digits.
-    #[zbus(property)]
-    fn uuid(&self) -> zbus::Result<String>;
-
-    /// When the last apply ended, in microseconds of `CLOCK_BOOTTIME`; 0 before the first.
-    #[zbus(property)]
-    fn applied_at(&self) -> zbus::Result<u64>;
+    pub async fn apply(&self) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "Apply", &()).await
+    }
 }

@@ -1,38 +1,46 @@
 //! `org.fleetos.Connectivity1`: how far the device reaches.
 
-use zbus::proxy;
+use zbus::Connection;
+
+use crate::peer::{Peer, Properties};
+
+const NAME: &str = "org.fleetos.Connectivity1";
+const PATH: &str = "/org/fleetos/Connectivity1";
 
 /// The connectivity ladder. The closed lists are in `docs/connectivity.md`.
-#[proxy(
-    interface = "org.fleetos.Connectivity1",
-    default_service = "org.fleetos.Connectivity1",
-    default_path = "/org/fleetos/Connectivity1"
-)]
-pub trait Connectivity {
-    /// Checks again now.
-    fn recheck(&self) -> zbus::Result<()>;
-
+#[derive(Debug)]
+pub struct Connectivity {
     /// The highest rung that holds.
-    #[zbus(property)]
-    fn level(&self) -> zbus::Result<String>;
-
+    pub level: String,
     /// Why the next rung does not hold; `none` while nothing is wrong.
-    #[zbus(property)]
-    fn reason(&self) -> zbus::Result<String>;
-
+    pub reason: String,
     /// `online`, `heartbeat-only`, `vpn-only` or `offline`.
-    #[zbus(property)]
-    fn status(&self) -> zbus::Result<String>;
-
+    pub status: String,
     /// The same as a sentence.
-    #[zbus(property)]
-    fn explanation(&self) -> zbus::Result<String>;
-
+    pub explanation: String,
     /// The interface that the level was measured on; empty if there is none.
-    #[zbus(property)]
-    fn interface(&self) -> zbus::Result<String>;
-
+    pub interface: String,
     /// When this level and reason began, in microseconds of `CLOCK_BOOTTIME`.
-    #[zbus(property)]
-    fn since(&self) -> zbus::Result<u64>;
+    pub since: u64,
+}
+
+impl From<Properties> for Connectivity {
+    fn from(properties: Properties) -> Self {
+        Self {
+            level: properties.text("Level").to_owned(),
+            reason: properties.text("Reason").to_owned(),
+            status: properties.text("Status").to_owned(),
+            explanation: properties.text("Explanation").to_owned(),
+            interface: properties.text("Interface").to_owned(),
+            since: properties.long("Since"),
+        }
+    }
+}
+
+/// Asks the watcher.
+///
+/// # Errors
+/// The watcher is not there, or does not answer in time.
+pub async fn read(connection: &Connection) -> zbus::Result<Connectivity> {
+    Ok(Peer::new(connection, NAME).properties(PATH, NAME).await?.into())
 }

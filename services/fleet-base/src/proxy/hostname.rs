@@ -1,18 +1,32 @@
-//! `org.freedesktop.hostname1` (systemd-hostnamed).
+//! `org.freedesktop.hostname1` (systemd-hostnamed). org.freedesktop.hostname1(5).
 
-use zbus::proxy;
+use zbus::Connection;
 
-/// The host name. org.freedesktop.hostname1(5).
-#[proxy(
-    interface = "org.freedesktop.hostname1",
-    default_service = "org.freedesktop.hostname1",
-    default_path = "/org/freedesktop/hostname1"
-)]
-pub trait Hostname {
+use crate::peer::Peer;
+
+const NAME: &str = "org.freedesktop.hostname1";
+const PATH: &str = "/org/freedesktop/hostname1";
+
+/// The host name.
+#[derive(Debug)]
+pub struct HostnameProxy(Peer);
+
+/// Every function fails if hostnamed refuses, is not there, or does not answer in time.
+#[allow(clippy::missing_errors_doc, reason = "above, once for all")]
+impl HostnameProxy {
+    /// On this bus.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self(Peer::new(connection, NAME))
+    }
+
     /// Sets the transient host name. `interactive`: whether polkit may ask somebody.
-    fn set_hostname(&self, name: &str, interactive: bool) -> zbus::Result<()>;
+    pub async fn set_hostname(&self, name: &str, interactive: bool) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "SetHostname", &(name, interactive)).await
+    }
 
     /// The host name in force.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn hostname(&self) -> zbus::Result<String>;
+    pub async fn hostname(&self) -> zbus::Result<String> {
+        self.0.property(PATH, NAME, "Hostname").await
+    }
 }

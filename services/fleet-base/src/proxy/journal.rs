@@ -1,33 +1,61 @@
 //! `org.fleetos.Journal1`: the persistent-journal toggler.
 
-use zbus::proxy;
+use zbus::Connection;
+
+use crate::peer::{Peer, Properties};
+
+const NAME: &str = "org.fleetos.Journal1";
+const PATH: &str = "/org/fleetos/Journal1";
 
 /// Where the journal is stored.
-#[proxy(
-    interface = "org.fleetos.Journal1",
-    default_service = "org.fleetos.Journal1",
-    default_path = "/org/fleetos/Journal1"
-)]
-pub trait Journal {
+#[derive(Debug)]
+pub struct JournalProxy(Peer);
+
+/// What the toggler says of the journal.
+#[derive(Debug)]
+pub struct Journal {
+    /// `volatile` or `persistent`: what journald does now.
+    pub mode: String,
+    /// `volatile` or `persistent`: what the next boot does.
+    pub configured: String,
+    /// Bytes that the journal's files take on the data partition.
+    pub usage: u64,
+    /// What is wrong, as a sentence; empty if nothing is.
+    pub problem: String,
+}
+
+impl From<Properties> for Journal {
+    fn from(properties: Properties) -> Self {
+        Self {
+            mode: properties.text("Mode").to_owned(),
+            configured: properties.text("Configured").to_owned(),
+            usage: properties.long("Usage"),
+            problem: properties.text("Problem").to_owned(),
+        }
+    }
+}
+
+/// Every function fails if the service refuses, is not there, or does not answer in time.
+#[allow(clippy::missing_errors_doc, reason = "above, once for all")]
+impl JournalProxy {
+    /// On this bus.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self(Peer::new(connection, NAME))
+    }
+
+    /// What it says of the journal.
+    pub async fn read(&self) -> zbus::Result<Journal> {
+        Ok(self.0.properties(PATH, NAME).await?.into())
+    }
+
     /// Stores on the data partition from now on, with what is still only in RAM.
-    fn persist(&self) -> zbus::Result<()>;
+    pub async fn persist(&self) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "Persist", &()).await
+    }
 
     /// Stores in RAM from now on; what is on flash stays readable.
-    fn volatile(&self) -> zbus::Result<()>;
-
-    /// `volatile` or `persistent`: what journald does now.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn mode(&self) -> zbus::Result<String>;
-
-    /// `volatile` or `persistent`: what the next boot does.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn configured(&self) -> zbus::Result<String>;
-
-    /// Bytes that the journal's files take on the data partition.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn usage(&self) -> zbus::Result<u64>;
-
-    /// What is wrong, as a sentence; empty if nothing is.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn problem(&self) -> zbus::Result<String>;
+    pub async fn volatile(&self) -> zbus::Result<()> {
+        self.0.call(PATH, NAME, "Volatile", &()).await
+    }
 }

@@ -1,8 +1,7 @@
-//! Proxies of the daemons we call.
+//! The interfaces of the daemons we call, as thin functions over [`Peer`](crate::peer::Peer).
 //!
-//! Only the methods, properties and signals that are used, each as the daemon's own documentation has it. The
-//! crates that wrap NetworkManager are unmaintained or on another release of zbus, and a second zbus costs more than
-//! these few lines.
+//! Only the methods and properties that are used, each as the daemon's own documentation has it. The crates that wrap
+//! NetworkManager are unmaintained or on another release of zbus, and a second zbus costs more than these few lines.
 
 pub mod config;
 pub mod connectivity;

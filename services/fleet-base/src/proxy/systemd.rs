@@ -1,36 +1,46 @@
-//! `org.freedesktop.systemd1` (the service manager).
+//! `org.freedesktop.systemd1` (the service manager). org.freedesktop.systemd1(5).
 
-use zbus::OwnedObjectPath;
-use zbus::proxy;
+use zbus::{Connection, OwnedObjectPath};
 
-/// The service manager. org.freedesktop.systemd1(5).
-#[proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-pub trait Manager {
+use crate::peer::Peer;
+
+const NAME: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
+/// The service manager.
+#[derive(Debug)]
+pub struct ManagerProxy(Peer);
+
+/// Every function fails if systemd refuses, or does not answer in time.
+#[allow(clippy::missing_errors_doc, reason = "above, once for all")]
+impl ManagerProxy {
+    /// On this bus.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self(Peer::new(connection, NAME))
+    }
+
     /// Queues a start job. `mode` is `replace`, `fail`, … ; returns the job.
-    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    pub async fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath> {
+        self.0.call(PATH, MANAGER, "StartUnit", &(name, mode)).await
+    }
 
     /// Queues a stop job.
-    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    pub async fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath> {
+        self.0.call(PATH, MANAGER, "StopUnit", &(name, mode)).await
+    }
 
-    /// The object of a loaded unit, by any of its names. `NoSuchUnit` if it is not loaded.
-    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its
+    /// names. `NoSuchUnit` if it is not loaded.
+    pub async fn active_state(&self, name: &str) -> zbus::Result<String> {
+        let unit: OwnedObjectPath = self.0.call(PATH, MANAGER, "GetUnit", &name).await?;
+        self.0.property(unit.as_str(), UNIT, "ActiveState").await
+    }
 
     /// The state of the system as `systemctl is-system-running` shows it.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn system_state(&self) -> zbus::Result<String>;
-}
-
-/// A unit. org.freedesktop.systemd1(5).
-#[proxy(
-    interface = "org.freedesktop.systemd1.Unit",
-    default_service = "org.freedesktop.systemd1"
-)]
-pub trait Unit {
-    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, …
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn active_state(&self) -> zbus::Result<String>;
+    pub async fn system_state(&self) -> zbus::Result<String> {
+        self.0.property(PATH, MANAGER, "SystemState").await
+    }
 }

@@ -265,18 +265,14 @@ impl Test {
     }
 
     /// Starts the service and waits for its first apply.
-    async fn start(&self) -> (tokio::task::JoinHandle<()>, ConfigProxy<'static>) {
+    async fn start(&self) -> (tokio::task::JoinHandle<()>, ConfigProxy) {
         let (places, bus) = (self.places(), self.bus.builder());
         let service = tokio::spawn(async move {
             let _ = run(places, bus).await;
         });
         let client = self.bus.builder().build().await.unwrap();
-        let config = ConfigProxy::builder(&client)
-            .cache_properties(zbus::proxy::CacheProperties::No)
-            .build()
-            .await
-            .unwrap();
-        eventually(async || config.applied_at().await.is_ok_and(|at| at > 0)).await;
+        let config = ConfigProxy::new(&client);
+        eventually(async || config.read().await.is_ok_and(|now| now.applied_at > 0)).await;
         (service, config)
     }
 
@@ -309,8 +305,8 @@ async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     panic!("it did not come about within four seconds");
 }
 
-async fn row(config: &ConfigProxy<'_>, key: &str) -> (String, String, String) {
-    let rows = config.keys().await.unwrap();
+async fn row(config: &ConfigProxy, key: &str) -> (String, String, String) {
+    let rows = config.read().await.unwrap().keys;
     let row = rows.into_iter().find(|row| row.0 == key);
     row.map(|(_, state, value, detail)| (state, value, detail))
         .unwrap_or_else(|| panic!("no row for {key}"))
@@ -367,7 +363,7 @@ async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
     // An edit of the host name touches the host name only.
     let edited = r#"{"hostname":"cellar","apiKey":"hunter2","ntpServers":7}"#;
     std::fs::write(test.path("boot/config.json"), edited).unwrap();
-    eventually(async || config.hostname().await.unwrap() == "cellar").await;
+    eventually(async || config.read().await.unwrap().hostname == "cellar").await;
     assert_eq!(test.peers.told(), ["host name cellar"]);
 
     // So does a call.
@@ -410,13 +406,13 @@ async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
 
     // A broken document changes nothing.
     std::fs::write(test.path("boot/config.json"), "{\n\"hostname\": \"x\",\n}").unwrap();
-    eventually(async || config.problem().await.unwrap().contains("line 2, column 16")).await;
-    assert_eq!(config.hostname().await.unwrap(), "cellar");
+    eventually(async || config.read().await.unwrap().problem.contains("line 2, column 16")).await;
+    assert_eq!(config.read().await.unwrap().hostname, "cellar");
 
     let report = std::fs::read_to_string(test.path("run/report.json")).unwrap();
     let published = format!(
         "{:?}{}{}",
-        config.keys().await,
+        config.read().await.map(|now| now.keys),
         config.get("").await.unwrap(),
         report
     );
@@ -457,7 +453,7 @@ async fn a_hundred_edits_converge_to_the_last() {
         .unwrap();
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    eventually(async || config.hostname().await.unwrap() == "host-99").await;
+    eventually(async || config.read().await.unwrap().hostname == "host-99").await;
     assert_eq!(test.peers.told(), ["host name host-99"]);
 }
 

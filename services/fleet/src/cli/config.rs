@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use fleet_base::exit::Exit;
-use fleet_base::proxy::config::{ConfigProxy, KeyRow};
-use fleet_base::{bus, file};
+use fleet_base::file;
+use fleet_base::proxy::config::{Config, ConfigProxy, KeyRow};
 use serde_json::{Value, json};
 
+use super::connection;
 use super::failure::Failure;
 use super::output;
 
@@ -16,42 +17,39 @@ use super::output;
 const SERVICE: &str = "fleet-config";
 
 /// The configuration's report.
-pub(super) struct Configuration {
-    revision: u64,
-    uuid: String,
-    problem: String,
-    keys: Vec<KeyRow>,
-}
+pub(super) struct Configuration(Config);
 
 impl Configuration {
     /// Asks the configuration manager.
     pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
-        let config = ConfigProxy::new(connection).await?;
-        Ok(Self {
-            revision: config.revision().await?,
-            uuid: config.uuid().await?,
-            problem: config.problem().await?,
-            keys: config.keys().await?,
-        })
+        ConfigProxy::new(connection).read().await.map(Self)
+    }
+
+    /// Whether the first apply of this boot has finished.
+    const fn is_applied(&self) -> bool {
+        self.0.applied_at > 0
     }
 
     /// For scripts.
     pub(super) fn json(&self) -> Value {
         json!({
-            "revision": self.revision,
-            "uuid": self.uuid,
-            "problem": self.problem,
-            "keys": keys_json(&self.keys),
+            "revision": self.0.revision,
+            "uuid": self.0.uuid,
+            "problem": self.0.problem,
+            "keys": keys_json(&self.0.keys),
         })
     }
 
     /// For people: how many keys are in which state, and each that was refused.
     pub(super) fn sentence(&self) -> String {
-        let mut sentence = format!("revision {}: {}.", self.revision, counts(&self.keys));
-        if !self.problem.is_empty() {
-            sentence += &format!("\nProblem: {}", self.problem);
+        if !self.is_applied() {
+            return "being applied for the first time since boot.".to_owned();
         }
-        for (key, _, _, detail) in self.keys.iter().filter(|(_, state, ..)| state == "refused") {
+        let mut sentence = format!("revision {}: {}.", self.0.revision, counts(&self.0.keys));
+        if !self.0.problem.is_empty() {
+            sentence += &format!("\nProblem: {}", self.0.problem);
+        }
+        for (key, _, _, detail) in self.0.keys.iter().filter(|(_, state, ..)| state == "refused") {
             sentence += &format!("\nRefused: {key}: {detail}");
         }
         sentence
@@ -60,13 +58,15 @@ impl Configuration {
 
 /// `fleet config show`.
 pub(super) async fn show(json: bool) -> Result<Exit, Failure> {
-    let connection = bus::connect()
-        .await
-        .map_err(|error| Failure::call("dbus", &error))?;
+    let connection = connection::open().await?;
     let found = Configuration::read(&connection).await.map_err(failed)?;
     if json {
         return output::json(&found.json());
     }
+    if !found.is_applied() {
+        return output::line(&found.sentence());
+    }
+    let found = found.0;
     output::line(&format!("Device {}, revision {}.", found.uuid, found.revision))?;
     if !found.problem.is_empty() {
         output::line(&format!("Problem: {}", found.problem))?;
@@ -76,15 +76,8 @@ pub(super) async fn show(json: bool) -> Result<Exit, Failure> {
 
 /// `fleet config get KEY`: JSON with and without `--json`, so that a value can be given back to `set`.
 pub(super) async fn get(key: &str) -> Result<Exit, Failure> {
-    let connection = bus::connect()
-        .await
-        .map_err(|error| Failure::call("dbus", &error))?;
-    let value = ConfigProxy::new(&connection)
-        .await
-        .map_err(failed)?
-        .get(key)
-        .await
-        .map_err(failed)?;
+    let connection = connection::open().await?;
+    let value = ConfigProxy::new(&connection).get(key).await.map_err(failed)?;
     output::line(&value)
 }
 
@@ -96,27 +89,26 @@ pub(super) async fn set(key: &str, value: &str, json: bool) -> Result<Exit, Fail
         value.to_owned()
     };
     let value: Value = serde_json::from_str(&value).unwrap_or(Value::String(value));
-    let connection = bus::connect()
-        .await
-        .map_err(|error| Failure::call("dbus", &error))?;
-    let config = ConfigProxy::new(&connection).await.map_err(failed)?;
+    if value.is_null() {
+        eprintln!("fleet: null means that the key is not set; the word is '\"null\"', with both quotes");
+    }
+    let connection = connection::open().await?;
+    let config = ConfigProxy::new(&connection);
     config.set(key, &value.to_string()).await.map_err(failed)?;
     changed(&connection, key, json).await
 }
 
 /// `fleet config unset KEY`.
 pub(super) async fn unset(key: &str, json: bool) -> Result<Exit, Failure> {
-    let connection = bus::connect()
-        .await
-        .map_err(|error| Failure::call("dbus", &error))?;
-    let config = ConfigProxy::new(&connection).await.map_err(failed)?;
+    let connection = connection::open().await?;
+    let config = ConfigProxy::new(&connection);
     config.unset(key).await.map_err(failed)?;
     changed(&connection, key, json).await
 }
 
 /// Tells what became of a key that was changed. A change that was stored but could not be applied is a failure.
 async fn changed(connection: &zbus::Connection, key: &str, json: bool) -> Result<Exit, Failure> {
-    let found = Configuration::read(connection).await.map_err(failed)?;
+    let found = ConfigProxy::new(connection).read().await.map_err(failed)?;
     let below = format!("{key}.");
     let element = format!("{key}[");
     let rows: Vec<KeyRow> = found

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod config;
+mod connection;
 mod connectivity;
 mod failure;
 mod help;

@@ -3,12 +3,13 @@
 use std::fs;
 
 use fleet_base::exit::Exit;
+use fleet_base::paths;
 use fleet_base::proxy::hostname::HostnameProxy;
 use fleet_base::proxy::systemd::ManagerProxy;
-use fleet_base::{bus, paths};
 use serde_json::{Map, Value, json};
 
 use super::config::Configuration;
+use super::connection;
 use super::connectivity::Connectivity;
 use super::failure::Failure;
 use super::journal::Logging;
@@ -23,9 +24,7 @@ struct Subject {
 
 /// `fleet status`. A subject whose service does not answer says so, and the others are shown all the same.
 pub(super) async fn show(json: bool) -> Result<Exit, Failure> {
-    let connection = bus::connect()
-        .await
-        .map_err(|error| Failure::call("dbus", &error))?;
+    let connection = connection::open().await?;
     let subjects = [
         Subject {
             title: "Host name",
@@ -91,12 +90,7 @@ type Found = Result<(String, Value), Failure>;
 
 async fn host_name(connection: &zbus::Connection) -> Found {
     let failed = |error: zbus::Error| Failure::call("systemd-hostnamed", &error);
-    let name = HostnameProxy::new(connection)
-        .await
-        .map_err(failed)?
-        .hostname()
-        .await
-        .map_err(failed)?;
+    let name = HostnameProxy::new(connection).hostname().await.map_err(failed)?;
     Ok((format!("{name}."), json!(name)))
 }
 
@@ -141,8 +135,6 @@ fn state() -> (String, Value) {
 async fn system(connection: &zbus::Connection) -> Found {
     let failed = |error: zbus::Error| Failure::call("systemd", &error);
     let state = ManagerProxy::new(connection)
-        .await
-        .map_err(failed)?
         .system_state()
         .await
         .map_err(failed)?;

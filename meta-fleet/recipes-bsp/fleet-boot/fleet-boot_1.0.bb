@@ -1,0 +1,62 @@
+SUMMARY = "Boot loader configuration of Fleet OS"
+DESCRIPTION = "Loads kernel and root file system from slot A and, where that cannot be loaded, from slot B: \
+a configuration file for GRUB (UEFI) or a script for U-Boot."
+HOMEPAGE = "https://fleetos.example"
+SECTION = "bootloaders"
+LICENSE = "Apache-2.0"
+# nooelint: oelint.var.licenseremotefile
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
+
+DEPENDS = "${@'u-boot-mkimage-native' if d.getVar('FLEET_LOADER') == 'u-boot' else ''}"
+# meta-raspberrypi's U-Boot depends on whoever provides boot.scr.
+PROVIDES:append:rpi = " u-boot-default-script"
+
+SRC_URI = "file://grub.cfg.in \
+           file://boot.cmd.in"
+S = "${UNPACKDIR}"
+
+inherit deploy kernel-arch nopackages
+
+INHIBIT_DEFAULT_DEPS = "1"
+
+FLEET_LOADER = "u-boot"
+FLEET_LOADER:qemuall = "grub"
+
+# systemd would otherwise mount an EFI system partition by itself; dist/etc/fstab says what is mounted.
+FLEET_KERNEL_ARGS ?= "ro rootwait init=${libexecdir}/fleet/fleet-preinit systemd.gpt_auto=no"
+FLEET_CONSOLE ?= "ttyS0,115200"
+FLEET_CONSOLE:qemuarm64 = "ttyAMA0,115200"
+# The Pi's firmware names the console in the arguments it hands over.
+FLEET_CONSOLE:rpi = ""
+
+# Whose device tree: the slot's own, or the one that the Pi's firmware has put together from its overlays.
+FLEET_FDT = "slot"
+FLEET_FDT:rpi = "firmware"
+
+FLEET_BOOTCMD = "booti"
+FLEET_BOOTCMD:beaglebone-yocto = "bootz"
+
+do_compile() {
+    arguments="${FLEET_KERNEL_ARGS} ${@'console=%s' % d.getVar('FLEET_CONSOLE') if d.getVar('FLEET_CONSOLE') else ''}"
+    for template in grub.cfg boot.cmd; do
+        sed -e "s#@ARGUMENTS@#$arguments#" -e 's#@KERNEL@#${KERNEL_IMAGETYPE}#' \
+            -e 's#@FDT@#${FLEET_FDT}#' -e 's#@BOOT@#${FLEET_BOOTCMD}#' \
+            ${S}/$template.in > ${B}/$template
+    done
+    if [ "${FLEET_LOADER}" = "u-boot" ]; then
+        mkimage -A ${UBOOT_ARCH} -T script -C none -n "Fleet OS" -d ${B}/boot.cmd ${B}/boot.scr
+    fi
+}
+
+do_deploy() {
+    if [ "${FLEET_LOADER}" = "u-boot" ]; then
+        install -m 0644 ${B}/boot.scr ${DEPLOYDIR}/boot.scr
+    else
+        install -m 0644 ${B}/grub.cfg ${DEPLOYDIR}/fleet-grub.cfg
+    fi
+}
+
+addtask deploy before do_build after do_compile
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+COMPATIBLE_MACHINE = "^(qemux86-64|qemuarm64|rpi|beaglebone-yocto)$"

@@ -1,0 +1,46 @@
+SUMMARY = "What a Fleet OS device runs"
+DESCRIPTION = "The services of Fleet OS and the daemons that they configure: network, clock, VPN, remote access."
+HOMEPAGE = "https://fleetos.example"
+SECTION = "base"
+
+# MACHINE_EXTRA_* are in the lists.
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+inherit packagegroup features_check
+
+REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+
+# The kernel is in the slot that it belongs to, so that an update changes both or neither.
+RDEPENDS:${PN} = "ca-certificates \
+                   chrony \
+                   chronyc \
+                   dnsmasq \
+                   dosfstools \
+                   e2fsprogs-resize2fs \
+                   e2fsprogs-tune2fs \
+                   fleet-services \
+                   iproute2 \
+                   iputils-ping \
+                   kernel-image \
+                   networkmanager-daemon \
+                   networkmanager-nmcli \
+                   nftables \
+                   openssh-keygen \
+                   openssh-scp \
+                   openssh-sftp-server \
+                   openssh-sshd \
+                   openvpn \
+                   procps \
+                   tzdata-core \
+                   tzdata-right \
+                   util-linux-blkid \
+                   util-linux-sfdisk \
+                   wireguard-tools"
+# nooelint: oelint.vars.dependsordered
+RDEPENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'wifi', 'networkmanager-wifi iw wireless-regdb-static', '', d)}"
+RDEPENDS:${PN} += "${MACHINE_EXTRA_RDEPENDS}"
+
+# All drivers: a radio or an adapter whose module is missing is found out about in the field.
+RRECOMMENDS:${PN} = "kernel-devicetree \
+                     kernel-modules"
+RRECOMMENDS:${PN} += "${MACHINE_EXTRA_RRECOMMENDS}"

@@ -1,0 +1,57 @@
+SUMMARY = "The services of Fleet OS and their command line"
+DESCRIPTION = "One executable with the config.json manager, the connectivity watcher, the persistent-journal toggler, \
+the privileged helper and the fleet command line, and the files of dist/: units, D-Bus policies, users, defaults."
+HOMEPAGE = "https://fleetos.example"
+SECTION = "base"
+LICENSE = "Apache-2.0"
+LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+
+# The repository that this layer is part of. What is listed is hashed; target/ and tools/ never are.
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext
+FILESEXTRAPATHS:prepend := "${FLEET_TOPDIR}:"
+SRC_URI = "file://Cargo.toml;subdir=${BP} \
+           file://Cargo.lock;subdir=${BP} \
+           file://LICENSE;subdir=${BP} \
+           file://Makefile;subdir=${BP} \
+           file://services;subdir=${BP} \
+           file://dist;subdir=${BP}"
+require ${BPN}-crates.inc
+
+inherit cargo cargo-update-recipe-crates systemd fleet_sysusers features_check
+
+REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+
+FLEET_SYSUSERS = "${FLEET_TOPDIR}/dist/usr/lib/sysusers.d/fleet.conf"
+
+CARGO_BUILD_FLAGS += "--package fleet --bin fleet"
+# OE strips, and keeps what it strips in -dbg: cargo must leave something to keep.
+export CARGO_PROFILE_RELEASE_DEBUG = "line-tables-only"
+export CARGO_PROFILE_RELEASE_STRIP = "none"
+
+do_install() {
+    oe_runmake -C ${S} install DESTDIR=${D} BINDIR=${B}/target/${CARGO_TARGET_SUBDIR}
+}
+
+# The units of dist/ that have an [Install] section.
+SYSTEMD_SERVICE:${PN} = "fleet-config.service \
+                         fleet-host-keys.service \
+                         fleet-watch.service"
+
+FILES:${PN} += "${datadir}/bash-completion \
+                ${datadir}/dbus-1 \
+                ${datadir}/fish \
+                ${datadir}/zsh \
+                ${nonarch_libdir}/NetworkManager \
+                ${nonarch_libdir}/fleet \
+                ${nonarch_libdir}/repart.d \
+                ${nonarch_libdir}/sysusers.d \
+                ${nonarch_libdir}/tmpfiles.d \
+                ${systemd_unitdir}"
+
+# fleet-preinit repairs or rebuilds the state partition; fleet-host-keys makes keys; the helper reloads chrony.
+RDEPENDS:${PN} = "e2fsprogs-e2fsck \
+                  e2fsprogs-mke2fs \
+                  openssh-keygen \
+                  systemd"
+RRECOMMENDS:${PN} = "chronyc \
+                     networkmanager-daemon"
