@@ -1,0 +1,99 @@
+//! The `world` command: tells a run's world how to behave, from inside it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, network, serve};
+
+const USAGE: &str = "\
+world: tells the world around a guest how to behave; to be used in `cargo xtask vm --world '…'`
+
+  world http MODE        how every address answers on port 80
+  world dns MODE         how every address answers on port 53
+  world dhcp on|off      whether there is a DHCP server; a lease that was given stays valid
+  world link up|down     whether the guest's cable is plugged in
+  world log http|dns|dhcp
+                         what was asked so far, a line a request
+  world status           how it behaves now
+";
+
+/// Plays the command with the process's arguments.
+pub fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match command(&words) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("world: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(words: &[&str]) -> Result<String> {
+    match *words {
+        // The two that the testbed itself starts.
+        ["init", tier, directory] => init::main(tier.parse()?, Path::new(directory)).map(|()| String::new()),
+        ["serve", tier, directory] => {
+            serve::main(tier.parse()?, Path::new(directory)).map(|()| String::new())
+        }
+        ["http", mode] => control::ask(&format!("http {}", Http::parse(mode)?)),
+        ["dns", mode] => control::ask(&format!("dns {}", Dns::parse(mode)?)),
+        ["dhcp", mode] => control::ask(&format!("dhcp {}", Switch::parse(mode)?)),
+        ["link", mode] => {
+            network::ip(&format!("link set {INTERFACE} {}", Link::parse(mode)?))?;
+            control::ask("link mirror")
+        }
+        ["log", what @ ("http" | "dns" | "dhcp")] => control::ask(&format!("log {what}")),
+        ["link-mirror"] => control::ask("link mirror").map(|_| String::new()),
+        ["status"] => control::ask("status"),
+        ["--help" | "-h" | "help"] => Ok(help()),
+        _ => bail!("`world {}` means nothing here\n{}", words.join(" "), help()),
+    }
+}
+
+fn help() -> String {
+    format!(
+        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}",
+        table::<Http>(),
+        table::<Dns>()
+    )
+}
+
+fn table<T: Modes>() -> String {
+    T::ALL
+        .iter()
+        .map(|(_, word, means)| format!("  {word:<10}{means}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_mode() {
+        let help = command(&["--help"]).unwrap();
+        for word in Http::ALL
+            .iter()
+            .map(|(_, word, _)| word)
+            .chain(Dns::ALL.iter().map(|(_, word, _)| word))
+        {
+            assert!(help.contains(word), "{word}");
+        }
+        assert!(
+            command(&["http", "slow"])
+                .unwrap_err()
+                .to_string()
+                .contains("redirect")
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The world's network: one interface toward the guest, and rules by which every address is the world's own.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::boot::Tier;
+
+/// The world's interface toward the guest.
+pub const INTERFACE: &str = "world0";
+/// The world's address: the guest's gateway, DNS and DHCP server, and what every name resolves to.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 77, 1);
+/// The prefix that is on the link.
+pub(super) const PREFIX: u8 = 24;
+/// The addresses that DHCP gives away.
+pub(super) const POOL: (Ipv4Addr, Ipv4Addr) =
+    (Ipv4Addr::new(172, 31, 77, 10), Ipv4Addr::new(172, 31, 77, 99));
+/// The guest's end under systemd-nspawn, before it is moved into the guest and after the guest has gone.
+pub(crate) const GUEST_INTERFACE: &str = "eth0";
+/// The guest's hardware address, the same at every boot and in every tier.
+pub(crate) const GUEST_MAC: &str = "52:54:00:f1:ee:70";
+
+/// Makes the network in the calling process's namespace.
+pub(super) fn make(tier: Tier) -> Result<()> {
+    ip("link set lo up")?;
+    match tier {
+        Tier::Nspawn => {
+            ip(&format!(
+                "link add {INTERFACE} type veth peer name {GUEST_INTERFACE} address {GUEST_MAC}"
+            ))?;
+        }
+        Tier::Qemu => ip(&format!("tuntap add dev {INTERFACE} mode tap"))?,
+    }
+    ip(&format!("address add {ADDRESS}/{PREFIX} dev {INTERFACE}"))?;
+    // Asked who has an address (ARP), only answer for this interface's own: not for all that are local by the
+    // routes below, or the guest finds every lease in use already.
+    let path = format!("/proc/sys/net/ipv4/conf/{INTERFACE}/arp_ignore");
+    std::fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
+    ip(&format!("link set {INTERFACE} up"))?;
+    any_address_is_ours()
+}
+
+/// Makes every address without a better route a local one ("AnyIP"), so that a server listening on all addresses
+/// is reached at any. The route has to be in the table `local`, where the kernel looks up the source address
+/// of an answer. That table is asked first, and would then swallow the guest's address as well: so it is asked
+/// without this route first, then `main`, then with it; see `suppress_prefixlength` in ip-rule(8).
+fn any_address_is_ours() -> Result<()> {
+    ip("route add local default dev lo table local")?;
+    ip("rule add pref 5 lookup local suppress_prefixlength 0")?;
+    ip("rule add pref 10 lookup main")?;
+    ip("rule add pref 20 lookup local")?;
+    ip("rule del pref 0")
+}
+
+/// Runs ip(8) with these words.
+pub(super) fn ip(words: &str) -> Result<()> {
+    let output = Command::new("ip")
+        .args(words.split(' '))
+        .output()
+        .context("cannot start ip (package iproute2)")?;
+    ensure!(
+        output.status.success(),
+        "ip {words}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}

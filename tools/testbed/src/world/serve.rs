@@ -1,0 +1,71 @@
+//! The world's servers in one process: HTTP and DNS as threads, DHCP as a dnsmasq of ours, and the control
+//! socket that changes them at run time.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+
+use crate::boot::Tier;
+use crate::world::{Dns, Http, Modes, READY, Switch, control, dhcp, dns, http, link};
+
+/// How the servers behave now, and what it takes to change that.
+pub(super) struct Servers {
+    directory: PathBuf,
+    http: Mutex<http::Server>,
+    dns: Arc<Mutex<Dns>>,
+    dhcp: Mutex<dhcp::Server>,
+    link: link::Mirror,
+}
+
+/// Serves until killed.
+pub(super) fn main(tier: Tier, directory: &Path) -> Result<()> {
+    let dns = Arc::new(Mutex::new(Dns::Ok));
+    dns::start(directory, Arc::clone(&dns))?;
+    let servers = Servers {
+        directory: directory.to_owned(),
+        http: Mutex::new(http::Server::start(directory)?),
+        dns,
+        dhcp: Mutex::new(dhcp::Server::start(directory)?),
+        link: link::Mirror::start(tier, directory)?,
+    };
+    let control = control::Socket::bind()?;
+    print!("{READY}");
+    std::io::Write::flush(&mut std::io::stdout())?;
+    control.serve(&servers)
+}
+
+impl Servers {
+    /// Does what a line from the control socket says; returns what to tell the caller.
+    pub(super) fn obey(&self, line: &str) -> Result<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["http", mode] => locked(&self.http).set(mode.parse()?)?,
+            ["dns", mode] => *locked(&self.dns) = Dns::parse(mode)?,
+            ["dhcp", mode] => locked(&self.dhcp).set(mode.parse()?)?,
+            ["link", "mirror"] => self.link.mirror()?,
+            ["log", what @ ("http" | "dns" | "dhcp")] => {
+                let path = self.directory.join(format!("{what}.log"));
+                return std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()));
+            }
+            ["status"] => return self.status(),
+            _ => anyhow::bail!("unknown request {line:?}"),
+        }
+        Ok(String::new())
+    }
+
+    fn status(&self) -> Result<String> {
+        let http: Http = locked(&self.http).mode();
+        let dns: Dns = *locked(&self.dns);
+        let dhcp: Switch = locked(&self.dhcp).mode();
+        Ok(format!(
+            "http {http}\ndns {dns}\ndhcp {dhcp}\nlink {}\n",
+            link::state()?
+        ))
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,71 @@
+//! A config.json that cannot be read costs the device nothing but the edit.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::{Device, Tier};
+
+/// Boots with this file and looks for `place` in what the device says of it.
+fn boots_with(config: &[u8], place: &str) -> Result<Device> {
+    let mut device = Device::boot(Tier::Nspawn).config_text(config).start()?;
+    device.run("systemctl is-system-running")?.says("running")?;
+    device
+        .run("fleet connectivity --json")?
+        .mentions(r#""status": "online""#)?;
+    device
+        .run("fleet status")?
+        .succeeds()?
+        .mentions("Problem: ")?
+        .mentions(place)?;
+    Ok(device)
+}
+
+#[test]
+fn one_stray_comma_at_first_boot() -> Result<()> {
+    let mut device = boots_with(b"{\n  \"hostname\": \"alpha\",\n}\n", "line 2, column 22")?;
+    // Repaired in place, it applies at once.
+    device
+        .run(r#"echo '{"hostname": "alpha"}' > /boot/config.json"#)?
+        .succeeds()?;
+    device.soon(Duration::from_secs(1), "uname -n", "alpha")?;
+    device.run("fleet status | grep Problem")?.fails()?;
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_at_first_boot() -> Result<()> {
+    boots_with(b"", "line 1, column 1").map(drop)
+}
+
+#[test]
+fn a_truncated_file_at_first_boot() -> Result<()> {
+    boots_with(b"{\n  \"hostname\": \"alp", "line 2, column").map(drop)
+}
+
+#[test]
+fn a_list_at_first_boot() -> Result<()> {
+    boots_with(b"[]", "line 1, column 1").map(drop)
+}
+
+#[test]
+fn a_file_broken_later_leaves_the_device_as_it_was() -> Result<()> {
+    let good = br#"{"uuid": "0123456789abcdef0123456789abcdef", "hostname": "alpha"}"#;
+    let mut device = Device::boot(Tier::Nspawn).config_text(good).start()?;
+    device
+        .run("printf '{\"hostname\": \"beta\"' > /boot/config.json")?
+        .succeeds()?;
+    device.soon(Duration::from_secs(2), "fleet status | grep -c Problem", "1")?;
+    device.run("uname -n")?.says("alpha")?;
+    // The power goes while the broken file is there: host name and identity come from the last accepted one.
+    device.cut()?;
+    device.run("uname -n")?.says("alpha")?;
+    device
+        .run("fleet config show")?
+        .mentions("0123456789abcdef0123456789abcdef")?;
+    // An emptied file is no edit either; the last accepted one is written back.
+    device.run(": > /boot/config.json")?.succeeds()?;
+    device.soon(Duration::from_secs(2), "grep -c alpha /boot/config.json", "1")?;
+    device.run("rm /boot/config.json")?.succeeds()?;
+    device.soon(Duration::from_secs(2), "grep -c alpha /boot/config.json", "1")?;
+    Ok(())
+}

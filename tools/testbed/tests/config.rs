@@ -1,0 +1,215 @@
+//! The way of a setting, from the file on the boot partition to its effect.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::{Device, Tier};
+
+/// Every unit that is active, with the run of it that is: a restart gives it another. What only comes when it is
+/// called is left out.
+const UNITS: &str = "for unit in $(systemctl list-units --plain --no-legend --state=active --type=service,socket,mount,target \
+     | cut -d' ' -f1 | grep -vE 'fleet-(helper|journal)|hostnamed'); do \
+     echo \"$unit $(systemctl show -P InvocationID $unit)\"; done | sort";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_edit_changes_the_host_name_within_a_second_and_restarts_nothing() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"hostname": "before"}"#)
+        .start()?;
+    device.run("uname -n")?.says("before")?;
+    let units = device.run(UNITS)?.text();
+
+    device
+        .run(r#"echo '{"hostname": "after"}' > /boot/config.json"#)?
+        .succeeds()?;
+    device.soon(SECOND, "uname -n", "after")?;
+    device.run("hostnamectl hostname")?.says("after")?;
+    device.run(UNITS)?.says(&units)?;
+
+    // As an editor does it: a new file, renamed over the old one.
+    device.run(r#"cd /boot && echo '{"hostname": "third"}' > .config.json.swp && mv .config.json.swp config.json"#)?.succeeds()?;
+    device.soon(SECOND, "uname -n", "third")?;
+    device.run(UNITS)?.says(&units)?;
+    Ok(())
+}
+
+#[test]
+fn a_hundred_edits_converge_to_the_last_and_fail_nothing() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device.run(r#"for i in $(seq 100); do echo "{\"hostname\": \"edit-$i\"}" > /boot/config.json; sleep 0.02; done"#)?.succeeds()?;
+    device.soon(SECOND * 2, "uname -n", "edit-100")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+    device
+        .run("systemctl show -P NRestarts fleet-config")?
+        .says("0")?;
+    Ok(())
+}
+
+#[test]
+fn each_key_takes_effect_and_is_taken_back() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).config_text("{}").start()?;
+    let nm = "busctl get-property org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager";
+    let default_uri = device.run(&format!("{nm} ConnectivityCheckUri"))?.text();
+    let default_sources = device.run("cat /run/fleet/config/chrony/*.sources")?.text();
+    let leased = device.run("cat /etc/resolv.conf")?.text();
+
+    device
+        .run("fleet config set os.network.connectivity.uri http://check.example/generate_204")?
+        .succeeds()?;
+    device
+        .run(&format!("{nm} ConnectivityCheckUri"))?
+        .says(r#"s "http://check.example/generate_204""#)?;
+    device
+        .run("fleet config set ntpServers '192.0.2.1 192.0.2.2'")?
+        .succeeds()?;
+    device
+        .run("cat /run/fleet/config/chrony/*.sources")?
+        .mentions("server 192.0.2.1")?
+        .mentions("server 192.0.2.2")?;
+    device.soon(SECOND * 5, "chronyc -n sources | grep -c 192.0.2.", "2")?;
+    device
+        .run("fleet config set dnsServers '10.1.2.3 10.1.2.4'")?
+        .succeeds()?;
+    device.soon(
+        SECOND * 5,
+        "grep -c 'nameserver 10.1.2.[34]' /etc/resolv.conf",
+        "2",
+    )?;
+    device
+        .run("fleet config set persistentLogging true")?
+        .succeeds()?;
+    device.run("fleet journal status")?.mentions("persistent")?;
+    device.run("fleet config set developmentMode true")?.succeeds()?;
+    device
+        .run("systemctl is-active fleet-development.target")?
+        .says("active")?;
+
+    for key in [
+        "os.network.connectivity.uri",
+        "ntpServers",
+        "dnsServers",
+        "persistentLogging",
+        "developmentMode",
+    ] {
+        device.run(&format!("fleet config unset {key}"))?.succeeds()?;
+    }
+    device
+        .run(&format!("{nm} ConnectivityCheckUri"))?
+        .says(&default_uri)?;
+    device
+        .run("cat /run/fleet/config/chrony/*.sources")?
+        .says(&default_sources)?;
+    device.soon(SECOND * 5, "cat /etc/resolv.conf", &leased)?;
+    device.run("fleet journal status")?.mentions("volatile")?;
+    device
+        .run("systemctl is-active fleet-development.target")?
+        .fails()?;
+    Ok(())
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_rule_and_changes_nothing() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"hostname": "good", "mystery": [1, 2]}"#)
+        .start()?;
+    let before = device.run("cat /boot/config.json")?.text();
+    for (key, value) in [
+        ("hostname", "under_score"),
+        ("hostname", "-5"),
+        ("ntpServers", "a;id"),
+        ("dnsServers", "not-an-address"),
+        ("os.network.connectivity.uri", "file:///etc/shadow"),
+        ("persistentLogging", "perhaps"),
+    ] {
+        device
+            .run(&format!("fleet config set {key} '{value}'"))?
+            .exits(65)?
+            .complains(key)?;
+    }
+    device.run("cat /boot/config.json")?.says(&before)?;
+    device.run("uname -n")?.says("good")?;
+
+    // In a file, the bad key costs itself only.
+    device.run(r#"echo '{"hostname": {}, "ntpServers": "time.example", "os": {"sshKeys": "one"}}' > /boot/config.json"#)?;
+    device.soon(
+        SECOND * 2,
+        "grep -c time.example /run/fleet/config/chrony/*.sources",
+        "1",
+    )?;
+    device
+        .run("fleet config show")?
+        .mentions("refused  hostname")?
+        .mentions("refused  os.sshKeys")?;
+    Ok(())
+}
+
+#[test]
+fn setting_a_key_keeps_the_order_and_the_unknown_keys_of_the_file() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"zebra": 1, "hostname": "one", "ant": {"b": 2, "a": 3}}"#)
+        .start()?;
+    device.run("fleet config set hostname two")?.succeeds()?;
+    device.run("tr -d ' \\n' < /boot/config.json | grep -o '^{\"zebra\":1,\"hostname\":\"two\",\"ant\":{\"b\":2,\"a\":3}'")?.succeeds()?;
+    device.run("uname -n")?.says("two")?;
+    Ok(())
+}
+
+#[test]
+fn profiles_come_and_go_with_the_boot_partition() -> Result<()> {
+    let keyfile = "[connection]\nid=bench\ntype=ethernet\nautoconnect=false\n\n[ipv4]\nmethod=manual\naddress1=192.0.2.7/24\n";
+    let folder = std::env::temp_dir().join(format!("fleet-profiles-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("system-connections"))?;
+    std::fs::write(folder.join("system-connections/bench"), keyfile)?;
+    std::fs::write(folder.join("system-connections/broken"), "this is no keyfile")?;
+    let started = Device::boot(Tier::Nspawn).boot_folder(&folder).start();
+    std::fs::remove_dir_all(&folder)?;
+    let mut device = started?;
+
+    device
+        .run("nmcli -g ipv4.addresses connection show bench")?
+        .says("192.0.2.7/24")?;
+    device
+        .run("stat -c '%a %U' /usr/lib/NetworkManager/system-connections/fleet-boot-bench.nmconnection")?
+        .says("600 root")?;
+    device
+        .run("fleet config show")?
+        .mentions("system-connections/broken")?;
+
+    device
+        .run("sed -i s/192.0.2.7/192.0.2.8/ /boot/system-connections/bench")?
+        .succeeds()?;
+    device.soon(
+        SECOND * 3,
+        "nmcli -g ipv4.addresses connection show bench",
+        "192.0.2.8/24",
+    )?;
+    device.run("rm /boot/system-connections/bench")?.succeeds()?;
+    device.soon(
+        SECOND * 3,
+        "nmcli -g NAME connection show | grep -c bench; true",
+        "0",
+    )?;
+
+    // An edit made on the device outlives a reboot, although the boot partition has the older profile.
+    device
+        .run(&format!(
+            "printf '{}' > /boot/system-connections/bench",
+            keyfile.replace('\n', "\\n")
+        ))?
+        .succeeds()?;
+    device.soon(
+        SECOND * 3,
+        "nmcli -g ipv4.addresses connection show bench",
+        "192.0.2.7/24",
+    )?;
+    device
+        .run("nmcli connection modify bench ipv4.addresses 192.0.2.9/24")?
+        .succeeds()?;
+    device.reboot()?;
+    device
+        .run("nmcli -g ipv4.addresses connection show bench")?
+        .says("192.0.2.9/24")?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `cargo xtask layer-check`: is `meta-fleet` sound, as far as this machine can tell? Linters and comparisons run
+//! everywhere; BitBake runs where the layers that it needs can be checked out. And `cargo xtask crates`, which writes
+//! the recipe's list of crates.
+
+mod crates;
+mod packaged;
+mod parse;
+mod recipe;
+mod venv;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+
+use crate::step::Steps;
+use crate::test::Count;
+pub use crates::{Arguments as CratesArguments, main as crates};
+use venv::Venv;
+
+/// What `cargo xtask layer-check` is asked for.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only what needs no checkout of other layers.
+    #[arg(long)]
+    lint: bool,
+    /// Parses for this kas file (instead of kas.yml); may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    kas: Vec<String>,
+}
+
+/// How a check ended, with what is to be said about it.
+enum Outcome {
+    Passed(String),
+    Failed(String),
+    Skipped(String),
+}
+
+/// The checks so far.
+struct Report<'a> {
+    steps: &'a Steps,
+    count: Count,
+}
+
+impl Report<'_> {
+    /// Says how the check `name` ended, and counts it.
+    fn add(&mut self, name: &str, outcome: Outcome) {
+        let (word, text, count) = match outcome {
+            Outcome::Passed(text) => (
+                "passed",
+                text,
+                Count {
+                    passed: 1,
+                    ..Count::default()
+                },
+            ),
+            Outcome::Failed(text) => (
+                "FAILED",
+                text,
+                Count {
+                    failed: 1,
+                    ..Count::default()
+                },
+            ),
+            Outcome::Skipped(text) => (
+                "skipped",
+                text,
+                Count {
+                    skipped: 1,
+                    ..Count::default()
+                },
+            ),
+        };
+        self.steps.say(&format!("{word} {name}: {text}"));
+        self.count += count;
+    }
+}
+
+impl From<anyhow::Result<Outcome>> for Outcome {
+    fn from(result: anyhow::Result<Outcome>) -> Self {
+        result.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")))
+    }
+}
+
+/// Runs every check and ends with their count. Exits with 1 if one failed.
+pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let steps = Steps::new("layer", top()?.join("build/layer/log"));
+    let mut report = Report {
+        steps: &steps,
+        count: Count::default(),
+    };
+    lint(&mut report)?;
+    if !arguments.lint {
+        let default = ["kas.yml".to_owned()];
+        let files = if arguments.kas.is_empty() {
+            &default
+        } else {
+            arguments.kas.as_slice()
+        };
+        for file in files {
+            parse::check(&mut report, &top()?, file);
+        }
+    }
+    println!("{}", report.count);
+    Ok(if report.count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Every check, for `cargo xtask test`.
+pub fn check(steps: &Steps) -> anyhow::Result<Count> {
+    let mut report = Report {
+        steps,
+        count: Count::default(),
+    };
+    lint(&mut report)?;
+    parse::check(&mut report, &top()?, "kas.yml");
+    Ok(report.count)
+}
+
+/// The checks that need this repository and a Python package index (or what was installed from it before).
+fn lint(report: &mut Report<'_>) -> anyhow::Result<()> {
+    let top = top()?;
+    report.add("crates list", crates::check(&top).into());
+    report.add("packaged files", packaged::check(&top).into());
+    report.add("enabled units", packaged::check_units(&top).into());
+    report.add("recipe version", recipe::check_version(&top).into());
+    match Venv::ensure(report.steps, &top) {
+        Ok(venv) => {
+            report.add("oelint-adv", oelint(&venv, &top).into());
+            report.add("kas files", kas_files(&venv, &top).into());
+        }
+        Err(error) => {
+            let text = format!("{error:#}");
+            report.add("oelint-adv", Outcome::Failed(text.clone()));
+            report.add("kas files", Outcome::Failed(text));
+        }
+    }
+    Ok(())
+}
+
+/// oelint-adv with `.oelint.cfg`. The crates list is read with its recipe; its form is OpenEmbedded's.
+fn oelint(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
+    let layer = top.join("meta-fleet");
+    let mut files = vec![layer.join("conf/layer.conf")];
+    files.extend(files_below(&layer)?.into_iter().filter(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "bb" || extension == "bbappend")
+    }));
+    let mut command = venv.command("oelint-adv");
+    command
+        .args(["--quiet", "--relpaths", "--release", "wrynose"])
+        .args(&files)
+        .current_dir(top);
+    let (success, text) = output(&mut command)?;
+    Ok(if success && text.is_empty() {
+        Outcome::Passed(format!("{} files", files.len()))
+    } else {
+        Outcome::Failed(format!("\n{text}"))
+    })
+}
+
+/// kas's own reading of `kas.yml` and of every file in `kas/`, with their lock files.
+fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
+    let mut files = vec![PathBuf::from("kas.yml")];
+    for path in files_below(&top.join("kas"))? {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.ends_with(".yml") && !name.ends_with(".lock.yml") {
+            files.push(path);
+        }
+    }
+    let mut command = venv.command("python");
+    command
+        .args(["-c", include_str!("layer/kas_files.py")])
+        .args(&files)
+        .current_dir(top);
+    let (success, text) = output(&mut command)?;
+    Ok(if success {
+        Outcome::Passed(format!("{} files; every repository is pinned", files.len()))
+    } else {
+        Outcome::Failed(format!("\n{text}"))
+    })
+}
+
+/// The repository's top folder.
+fn top() -> anyhow::Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .context("xtask has moved")
+}
+
+/// Whether `command` succeeded, and what it printed on both outputs.
+fn output(command: &mut Command) -> anyhow::Result<(bool, String)> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&text).trim().to_owned(),
+    ))
+}
+
+/// Every file and link below `directory`, sorted.
+fn files_below(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries = directory
+        .read_dir()
+        .with_context(|| format!("cannot read {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
+        let kind = entry
+            .file_type()
+            .with_context(|| format!("cannot read {}", entry.path().display()))?;
+        if kind.is_dir() {
+            files.extend(files_below(&entry.path())?);
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,46 @@
+"""Reads kas files as kas itself does, without a checkout: schema, includes and lock files.
+
+Prints one line a problem and exits with 1 if there was one.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from pathlib import Path
+
+from kas.context import create_global_context
+from kas.includehandler import IncludeHandler
+
+problems = []
+
+
+class Collect(logging.Handler):
+    """kas logs what it does not like, and goes on."""
+
+    def emit(self, record):
+        if record.levelno >= logging.WARNING:
+            problems.append(record.getMessage().replace('\n', ' '))
+
+
+logging.getLogger().addHandler(Collect())
+create_global_context(argparse.Namespace(no_color=True))
+
+for name in sys.argv[1:]:
+    try:
+        config, missing = IncludeHandler([str(Path(name).resolve())]).get_config()
+    except Exception as error:  # kas has no common base for them
+        problems.append(f'{name}: {error}')
+        continue
+    problems += [f'{name}: includes a file of {repo}, which needs a checkout' for repo in missing]
+    locked = config.get('overrides', {}).get('repos', {})
+    for repo, settings in config.get('repos', {}).items():
+        if 'url' not in (settings or {}):
+            continue
+        commit = settings.get('commit') or locked.get(repo, {}).get('commit', '')
+        if not re.fullmatch('[0-9a-f]{40}', commit):
+            problems.append(f'{name}: {repo} is not pinned to a commit; run `kas lock {name}`')
+
+for problem in problems:
+    print(problem)
+sys.exit(bool(problems))
