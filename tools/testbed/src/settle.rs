@@ -1,5 +1,5 @@
-//! When a guest has settled: systemd has finished booting, the configuration was applied for the first time, and
-//! NetworkManager is not connecting any more.
+//! When a guest has settled: systemd has finished booting, the configuration was applied for the first time,
+//! NetworkManager is not connecting any more, and the watcher has published what came of it.
 
 use std::fmt;
 use std::path::Path;
@@ -30,10 +30,11 @@ enum Goal {
     Booted,
     Configured,
     Connected,
+    Judged,
 }
 
 impl Goal {
-    const ALL: [Self; 3] = [Self::Booted, Self::Configured, Self::Connected];
+    const ALL: [Self; 4] = [Self::Booted, Self::Configured, Self::Connected, Self::Judged];
 
     /// The question to the guest, to be answered in at most `seconds`.
     fn question(self, seconds: u64) -> String {
@@ -49,6 +50,9 @@ impl Goal {
                  {GET} org.freedesktop.NetworkManager /org/freedesktop/NetworkManager \
                  org.freedesktop.NetworkManager State Startup"
             ),
+            Self::Judged => "systemctl is-active --quiet fleet-watch.service || exit 0; \
+                 cat /run/fleet/connectivity.json"
+                .to_owned(),
         }
     }
 
@@ -67,6 +71,11 @@ impl Goal {
                 state.is_some_and(|state| state != CONNECTING)
                     && lines.next().is_some_and(|startup| startup.contains("false"))
             }
+            // These two reasons are the ones that pass by themselves (docs/connectivity.md).
+            Self::Judged => serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|published| {
+                let reason = published["reason"].as_str();
+                reason.is_some_and(|reason| !["connecting", "checking"].contains(&reason))
+            }),
         }
     }
 }
@@ -77,6 +86,7 @@ impl fmt::Display for Goal {
             Self::Booted => "systemd has not finished booting",
             Self::Configured => "fleet-config has not finished its first apply",
             Self::Connected => "NetworkManager is still connecting",
+            Self::Judged => "fleet-watch has not judged the connection",
         })
     }
 }
@@ -163,6 +173,16 @@ mod tests {
         assert!(goal.is_reached(&answer(0, "{\"type\":\"t\",\"data\":5123456}\n")));
         assert!(!goal.is_reached(&answer(0, "{\"type\":\"t\",\"data\":0}\n")));
         assert!(!goal.is_reached(&answer(1, "")));
+    }
+
+    #[test]
+    fn judged_is_any_reason_that_stays() {
+        let goal = Goal::Judged;
+        assert!(goal.is_reached(&answer(0, "")), "no watcher");
+        assert!(goal.is_reached(&answer(0, r#"{"level": "internet", "reason": "none"}"#)));
+        assert!(goal.is_reached(&answer(0, r#"{"level": "dns", "reason": "portal"}"#)));
+        assert!(!goal.is_reached(&answer(0, r#"{"level": "dns", "reason": "checking"}"#)));
+        assert!(!goal.is_reached(&answer(1, "")), "not published yet");
     }
 
     #[test]
