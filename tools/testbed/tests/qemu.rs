@@ -24,10 +24,34 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
     device
         .run("cat /boot/config.json")?
         .says(r#"{"hostname": "machine"}"#)?;
+    // Five partitions, and a root that cannot be made writable: the file system itself says so.
+    device.run("lsblk -rno PARTLABEL | grep -c ^fleet-")?.says("5")?;
+    device
+        .run("findmnt -no LABEL /var/lib/fleet")?
+        .says("fleet-state")?;
+    device.run("findmnt -no LABEL /data")?.says("fleet-data")?;
+    device.run("mount -o remount,rw /; touch /usr/x")?.fails()?;
     device
         .run("cat /sys/class/watchdog/watchdog0/identity")?
         .says("i6300ESB timer")?;
     device.run("nmcli networking connectivity check")?.says("full")?;
+
+    // The services, on a real FAT: an edit is seen, a change is exported.
+    device
+        .run("fleet connectivity --json")?
+        .mentions(r#""status": "online""#)?;
+    device
+        .run(r#"echo '{"hostname": "edited"}' > /boot/config.json"#)?
+        .succeeds()?;
+    device.soon(Duration::from_secs(10), "uname -n", "edited")?;
+    device
+        .run("fleet config set hostname exported && grep -c exported /boot/config.json")?
+        .succeeds()?;
+    let identity = "cat /etc/machine-id /var/lib/fleet/ssh/*.pub /var/lib/fleet/config/uuid";
+    let before = device.run(identity)?.succeeds()?.text();
+    device
+        .run("fleet config set persistentLogging true && journalctl --sync")?
+        .succeeds()?;
 
     let output = device.run("printf 'a\\0\\377'; printf 'x\\n' >&2; exit 7")?;
     assert_eq!(
@@ -60,5 +84,11 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
     device.cut()?;
     device.run("cat /var/lib/fleet/flushed")?.says("flushed")?;
     device.run("systemctl is-system-running")?.says("running")?;
+    device.run(identity)?.says(&before)?;
+    device.run("uname -n")?.says("exported")?;
+    // The first boot, the orderly reboot, and the one after the cut.
+    device
+        .run("journalctl --list-boots --quiet --no-pager | wc -l")?
+        .says("3")?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
+use crate::image::checkout;
 use crate::step::Steps;
 use crate::test::Count;
 pub use crates::{Arguments as CratesArguments, main as crates};
@@ -84,7 +85,8 @@ impl From<anyhow::Result<Outcome>> for Outcome {
 
 /// Runs every check and ends with their count. Exits with 1 if one failed.
 pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let steps = Steps::new("layer", top()?.join("build/layer/log"));
+    let top = checkout()?;
+    let steps = Steps::new("layer", top.join("build/layer/log"));
     let mut report = Report {
         steps: &steps,
         count: Count::default(),
@@ -98,7 +100,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             arguments.kas.as_slice()
         };
         for file in files {
-            parse::check(&mut report, &top()?, file);
+            parse::check(&mut report, &checkout()?, file);
         }
     }
     println!("{}", report.count);
@@ -116,13 +118,13 @@ pub fn check(steps: &Steps) -> anyhow::Result<Count> {
         count: Count::default(),
     };
     lint(&mut report)?;
-    parse::check(&mut report, &top()?, "kas.yml");
+    parse::check(&mut report, &checkout()?, "kas.yml");
     Ok(report.count)
 }
 
 /// The checks that need this repository and a Python package index (or what was installed from it before).
 fn lint(report: &mut Report<'_>) -> anyhow::Result<()> {
-    let top = top()?;
+    let top = checkout()?;
     report.add("crates list", crates::check(&top).into());
     report.add("packaged files", packaged::check(&top).into());
     report.add("enabled units", packaged::check_units(&top).into());
@@ -185,15 +187,6 @@ fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
     } else {
         Outcome::Failed(format!("\n{text}"))
     })
-}
-
-/// The repository's top folder.
-fn top() -> anyhow::Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .map(Path::to_owned)
-        .context("xtask has moved")
 }
 
 /// Whether `command` succeeded, and what it printed on both outputs.

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::{Outcome, recipe, top};
+use super::{Outcome, recipe};
+use crate::image::checkout;
 
 /// What `cargo xtask crates` is asked for.
 #[derive(clap::Args)]
@@ -19,7 +20,7 @@ pub struct Arguments {
 
 /// Writes the recipe's list of crates anew.
 pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
-    let top = top()?;
+    let top = checkout()?;
     let path = recipe::directory(&top).join(recipe::CRATES);
     if arguments.check {
         return match check(&top)? {
