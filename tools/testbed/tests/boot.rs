@@ -16,6 +16,10 @@ fn a_device_boots_to_running_with_nothing_failed() -> Result<()> {
         .run("journalctl -b --no-pager | grep -i 'ordering cycle'")?
         .fails()?;
 
+    device
+        .run("systemd-analyze verify --man=no /usr/lib/systemd/system/fleet-*.service /usr/lib/systemd/system/fleet-*.target /usr/lib/systemd/system/development-console.service 2>&1")?
+        .says("")?;
+
     // Nobody logs in without a key.
     device
         .run("systemctl list-units --type=service --no-legend '*getty*' 'development-console*'")?

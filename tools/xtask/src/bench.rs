@@ -5,7 +5,6 @@
 //! memory; NetworkManager, which notices the same changes, for wake-ups.
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -109,11 +108,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "journal_volatile_ms": volatile,
         "processes": processes.iter().map(|process| process.json(baseline)).collect::<Vec<_>>(),
     });
-    let path = image
-        .directory
-        .parent()
-        .unwrap_or(Path::new("."))
-        .join("bench.json");
+    let path = image::checkout()?.join("build/bench.json");
     fs::write(&path, format!("{value:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("bench: wrote {}", path.display());
     Ok(ExitCode::SUCCESS)
