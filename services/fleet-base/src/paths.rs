@@ -17,6 +17,8 @@ pub const STATE_CONFIG: &str = "/var/lib/fleet/config";
 pub const JOURNAL_FLAG: &str = "/var/lib/fleet/journal/persistent";
 /// ssh host keys.
 pub const SSH_HOST_KEYS: &str = "/var/lib/fleet/ssh";
+/// ssh host keys for one boot, when the state partition cannot hold them.
+pub const RUN_SSH_HOST_KEYS: &str = "/run/fleet/ssh";
 /// The data partition.
 pub const DATA: &str = "/data";
 /// Everything of ours that lives for one boot.

@@ -1,7 +1,8 @@
 //! The ssh host keys, on the state partition.
 //!
 //! Made at first boot, on the device. A key that a power cut tore, and that sshd would refuse to start with, is
-//! made again: a device with a new host key can be reached, one without sshd cannot.
+//! made again: a device with a new host key can be reached, one without sshd cannot. For the same reason a partition that
+//! cannot be written gives way to RAM, for one boot.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -44,22 +45,48 @@ impl std::error::Error for Error {
     }
 }
 
+/// The part of sshd's configuration that names keys in RAM; sshd includes it where it is (etc/ssh/sshd_config.d).
+const CONFIGURATION: &str = "host_keys.conf";
+
 /// `fleet-host-keys`: makes what is missing or unusable.
 #[must_use]
 pub fn main() -> Exit {
     logging::init();
-    match ensure(Path::new(paths::SSH_HOST_KEYS)) {
+    let error = match ensure(Path::new(paths::SSH_HOST_KEYS)) {
         Ok(made) => {
             for path in made {
                 log::info!("made the ssh host key {}", path.display());
             }
+            return Exit::Done;
+        }
+        Err(error) => error,
+    };
+    match in_memory(Path::new(paths::RUN_SSH_HOST_KEYS)) {
+        Ok(()) => {
+            log::warn!("{error}; ssh has other host keys until the next boot");
             Exit::Done
         }
-        Err(error) => {
-            log::error!("{error}; sshd may not start");
+        Err(second) => {
+            log::error!("{error}; nor in RAM: {second}; sshd may not start");
             Exit::CannotWrite
         }
     }
+}
+
+/// Makes keys that last for this boot, and names them to sshd.
+fn in_memory(folder: &Path) -> Result<(), Error> {
+    ensure(folder)?;
+    let lines: String = TYPES
+        .iter()
+        .map(|kind| format!("HostKey {}\n", folder.join(key_name(kind)).display()))
+        .collect();
+    let path = folder.join(CONFIGURATION);
+    fs::write(&path, lines).map_err(|error| Error::File(path, error))
+}
+
+/// The file of a private key.
+fn key_name(kind: &str) -> String {
+    format!("ssh_host_{kind}_key")
 }
 
 /// Makes the keys below `folder` that are missing or that ssh-keygen cannot read. Returns those it made.
@@ -75,7 +102,7 @@ pub fn ensure(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut made = Vec::new();
     let mut failed = None;
     for kind in TYPES {
-        let path = folder.join(format!("ssh_host_{kind}_key"));
+        let path = folder.join(key_name(kind));
         if is_usable(&path) {
             continue;
         }
@@ -161,6 +188,21 @@ mod tests {
 
         let files = fs::read_dir(&keys).unwrap().count();
         assert_eq!(files, 4, "two pairs and nothing else");
+    }
+
+    #[test]
+    fn keys_in_memory_are_named_to_sshd() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("ssh");
+        in_memory(&keys).unwrap();
+        let configuration = fs::read_to_string(keys.join(CONFIGURATION)).unwrap();
+        assert_eq!(configuration.lines().count(), TYPES.len());
+        for line in configuration.lines() {
+            assert!(
+                is_usable(Path::new(line.strip_prefix("HostKey ").unwrap())),
+                "{line}"
+            );
+        }
     }
 
     #[test]

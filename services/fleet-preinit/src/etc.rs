@@ -10,6 +10,9 @@ use fleet_identity::id::{Id, Origin};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
+/// The machine-id's file on the state partition.
+pub(crate) const MACHINE_ID: &str = "machine-id";
+
 /// What could not be supplied.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -40,7 +43,7 @@ impl std::error::Error for Error {
 /// Supplies them from the state partition mounted on `state`.
 pub(crate) fn supply(state: &Path) -> Result<(), Error> {
     // PID 1 reads /etc/machine-id before it mounts anything; empty on a read-only root means a new identity each boot.
-    let source = state.join("machine-id");
+    let source = state.join(MACHINE_ID);
     let (id, origin) = Id::load_or_create(&source, 0o444).map_err(Error::MachineId)?;
     match origin {
         Origin::Kept => {}

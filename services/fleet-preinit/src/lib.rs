@@ -8,8 +8,10 @@
 mod api_mounts;
 mod etc;
 mod kmsg;
+mod limited;
 mod partition;
 mod state;
+mod udev;
 
 use std::convert::Infallible;
 use std::env;
@@ -21,6 +23,7 @@ use std::process::Command;
 
 use fleet_base::exit::Exit;
 use fleet_base::paths;
+use partition::Disk;
 
 /// Where systemd is; `/sbin/init` is what every distribution links to it.
 const INIT: [&str; 2] = ["/usr/lib/systemd/systemd", "/sbin/init"];
@@ -34,16 +37,9 @@ pub fn main() -> Exit {
         return Exit::Usage;
     }
     go_on("mount the kernel's file systems", api_mounts::ensure());
-    // systemd-nspawn says so in the environment (container interface of systemd) and brings the state along.
+    // systemd-nspawn says so in the environment (container interface of systemd) and brings its file systems along.
     if env::var_os("container").is_none() {
-        let state = state::mount(Path::new(paths::STATE));
-        if let Err(reason) = state {
-            kmsg::warn(&format!("{reason}; state is kept in RAM and lost at power-off"));
-            go_on(
-                "keep state in RAM",
-                state::mount_volatile(Path::new(paths::STATE), &reason.to_string()),
-            );
-        }
+        find_file_systems();
     }
     go_on("supply the files of /etc", etc::supply(Path::new(paths::STATE)));
     match execute_init() {
@@ -51,6 +47,25 @@ pub fn main() -> Exit {
     }
     // The kernel panics when process 1 ends; the boot loader's attempt counter takes it from there.
     Exit::Failure
+}
+
+/// Mounts the state, and tells udev which disk the other partitions are on.
+fn find_file_systems() {
+    let place = Path::new(paths::STATE);
+    let disk = Disk::of_root();
+    if let Ok(disk) = &disk {
+        go_on("tell udev the root's disk", udev::supply(disk));
+    }
+    let mounted = disk
+        .map_err(state::Error::Partition)
+        .and_then(|disk| state::mount(&disk, place));
+    if let Err(reason) = mounted {
+        kmsg::warn(&format!("{reason}; state is kept in RAM and lost at power-off"));
+        go_on(
+            "keep state in RAM",
+            state::mount_volatile(place, &reason.to_string()),
+        );
+    }
 }
 
 /// Says what failed, and goes on.

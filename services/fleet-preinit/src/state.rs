@@ -4,16 +4,21 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use fleet_base::paths;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount as mount_file_system};
+use nix::mount::{MsFlags, mount as mount_file_system, umount};
 
-use crate::partition;
+use crate::partition::{self, Disk};
+use crate::{etc, limited};
 
 /// The label of its file system.
 const LABEL: &str = "fleet-state";
+
+/// Far more than 64 MiB need; what has not ended by then does not end.
+const E2FSCK_LIMIT: Duration = Duration::from_secs(180);
 
 /// Why the state partition cannot be used.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(crate) enum Error {
     Check(String),
     /// It could not be mounted.
     Mount(Errno),
+    /// It has no identity yet, and none can be written.
+    NotWritable,
 }
 
 impl fmt::Display for Error {
@@ -32,6 +39,7 @@ impl fmt::Display for Error {
             Self::Partition(error) => write!(f, "the state partition cannot be found: {error}"),
             Self::Check(outcome) => write!(f, "the state partition cannot be repaired: e2fsck: {outcome}"),
             Self::Mount(error) => write!(f, "the state partition cannot be mounted: {error}"),
+            Self::NotWritable => f.write_str("the state partition is empty and cannot be written"),
         }
     }
 }
@@ -41,25 +49,34 @@ impl std::error::Error for Error {
         match self {
             Self::Partition(error) => Some(error),
             Self::Mount(error) => Some(error),
-            Self::Check(_) => None,
+            Self::Check(_) | Self::NotWritable => None,
         }
     }
 }
 
-/// Repairs and mounts the state partition on `place`.
-pub(crate) fn mount(place: &Path) -> Result<(), Error> {
-    let device = partition::find(LABEL).map_err(Error::Partition)?;
+/// Repairs and mounts the state partition of this disk on `place`.
+pub(crate) fn mount(disk: &Disk, place: &Path) -> Result<(), Error> {
+    let device = disk.find(LABEL).map_err(Error::Partition)?;
     check(&device)?;
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
     // An error found later turns it read-only rather than panicking: what is there stays readable.
-    mount_file_system(
-        Some(&device),
-        place,
-        Some("ext4"),
-        flags,
-        Some("errors=remount-ro"),
-    )
-    .map_err(Error::Mount)
+    let options = Some("errors=remount-ro");
+    mount_file_system(Some(&device), place, Some("ext4"), flags, options).map_err(Error::Mount)?;
+    // One that is full or read-only still has the identity, if it ever had one; without, RAM serves better.
+    if !place.join(etc::MACHINE_ID).exists() && !can_write(place) {
+        umount(place).map_err(Error::Mount)?;
+        return Err(Error::NotWritable);
+    }
+    Ok(())
+}
+
+/// Whether a block can be written there.
+fn can_write(place: &Path) -> bool {
+    let probe = place.join(".probe");
+    let written = fs::write(&probe, [0; 4096]).is_ok();
+    // What could not be written completely must not stay either.
+    let _ = fs::remove_file(&probe);
+    written
 }
 
 /// Mounts a RAM file system on `place`, and leaves `reason` where the services find it.
@@ -79,14 +96,7 @@ pub(crate) fn mount_volatile(place: &Path, reason: &str) -> io::Result<()> {
 /// Repairs what is safe to repair; if that is not enough, everything: nobody is there to answer questions.
 fn check(device: &Path) -> Result<(), Error> {
     for mode in ["-p", "-y"] {
-        let status = Command::new("e2fsck")
-            .arg(mode)
-            .arg(device)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+        let status = limited::status(Command::new("e2fsck").arg(mode).arg(device), E2FSCK_LIMIT)
             .map_err(|error| Error::Check(error.to_string()))?;
         // e2fsck(8): 0 clean, 1 corrected, 2 corrected and a reboot wanted, which an unmounted one does not need.
         match status.code() {

@@ -1,11 +1,13 @@
 //! `fleet status`: the device at a glance, one sentence a subject.
 
 use std::fs;
+use std::path::Path;
 
 use fleet_base::exit::Exit;
 use fleet_base::paths;
 use fleet_base::proxy::hostname::HostnameProxy;
 use fleet_base::proxy::systemd::ManagerProxy;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use serde_json::{Map, Value, json};
 
 use super::config::Configuration;
@@ -125,11 +127,21 @@ fn state() -> (String, Value) {
                 json!({"mode": "volatile", "reason": reason}),
             )
         }
+        Err(_) if is_read_only(Path::new(paths::STATE)) => (
+            "on the state partition, which is read-only: no change is kept. The kernel's log says why."
+                .to_owned(),
+            json!({"mode": "read-only", "reason": "the state partition is mounted read-only"}),
+        ),
         Err(_) => (
             "kept on the state partition.".to_owned(),
             json!({"mode": "persistent", "reason": ""}),
         ),
     }
+}
+
+/// Whether the file system there is mounted read-only; ext4 does so by itself after an error.
+fn is_read_only(place: &Path) -> bool {
+    statvfs(place).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY))
 }
 
 async fn system(connection: &zbus::Connection) -> Found {

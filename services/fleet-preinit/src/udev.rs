@@ -1,0 +1,60 @@
+//! Links to the partitions of the root's disk, for the mounts that systemd makes (etc/fstab).
+//!
+//! udev itself makes them, by a rule that names this disk; `/dev/disk/by-label` would take any disk that has the label.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::partition::Disk;
+
+/// Read after 60-persistent-storage.rules, which finds the labels.
+const FOLDER: &str = "/run/udev/rules.d";
+const FILE: &str = "61-fleet-disk.rules";
+
+/// Writes the rule, before udev starts.
+pub(crate) fn supply(disk: &Disk) -> io::Result<()> {
+    let path = disk
+        .device_path()
+        .ok_or_else(|| io::Error::other("the disk has no path in /sys"))?;
+    fs::create_dir_all(FOLDER)?;
+    fs::write(Path::new(FOLDER).join(FILE), rule(path)?)
+}
+
+/// The rule for the disk with this DEVPATH.
+fn rule(device_path: &str) -> io::Result<String> {
+    // What udev would take for a pattern or for the end of the string (udev(7)).
+    if device_path.contains(['"', '\\', '*', '?', '[', '|']) {
+        return Err(io::Error::other(format!(
+            "the disk's path is not for a udev rule: {device_path}"
+        )));
+    }
+    Ok(format!(
+        "# Made by fleet-preinit: the partitions of the disk that the root is on, and of no other.\n\
+         ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"partition\", DEVPATH==\"{device_path}/*\", \
+         ENV{{ID_FS_LABEL}}==\"fleet-boot|fleet-data\", SYMLINK+=\"disk/fleet/$env{{ID_FS_LABEL}}\"\n"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_one_disk() {
+        let rule = rule("/devices/pci0000:00/0000:00:04.0/virtio1/block/vda").unwrap();
+        assert!(
+            rule.contains("DEVPATH==\"/devices/pci0000:00/0000:00:04.0/virtio1/block/vda/*\""),
+            "{rule}"
+        );
+        assert!(
+            rule.contains("SYMLINK+=\"disk/fleet/$env{ID_FS_LABEL}\"\n"),
+            "{rule}"
+        );
+    }
+
+    #[test]
+    fn a_path_that_would_be_a_pattern_is_refused() {
+        assert!(rule("/devices/*/block/vda").is_err());
+    }
+}
