@@ -32,7 +32,6 @@ RDEPENDS:${PN} = "ca-certificates \
                    openvpn \
                    procps \
                    tzdata-core \
-                   tzdata-right \
                    util-linux-blkid \
                    util-linux-sfdisk \
                    wireguard-tools"

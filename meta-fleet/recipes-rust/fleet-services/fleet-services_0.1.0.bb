@@ -48,10 +48,10 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${nonarch_libdir}/tmpfiles.d \
                 ${systemd_unitdir}"
 
-# fleet-preinit repairs or rebuilds the state partition; fleet-host-keys makes keys; the helper reloads chrony.
+# fleet-preinit finds and repairs the state partition; fleet-host-keys makes keys; the helper reloads chrony.
 RDEPENDS:${PN} = "e2fsprogs-e2fsck \
-                  e2fsprogs-mke2fs \
                   openssh-keygen \
-                  systemd"
+                  systemd \
+                  util-linux-blkid"
 RRECOMMENDS:${PN} = "chronyc \
                      networkmanager-daemon"

@@ -52,7 +52,7 @@ impl Ext4 {
             "-m",
             "0",
             "-b",
-            &BLOCK.to_string(),
+            &block(partition).to_string(),
             "-O",
             features,
         ]);
@@ -80,7 +80,19 @@ impl Ext4 {
     }
 }
 
+/// The block size. On the small state partition blocks of 4 KiB would all be in one group, and so without a second copy
+/// of the superblock: one torn write to it, and e2fsck has nothing to repair it from.
+fn block(partition: &Partition) -> u64 {
+    if partition.name == "fleet-state" {
+        1024
+    } else {
+        BLOCK
+    }
+}
+
 /// Adds the file and the number of blocks.
 fn at<'a>(command: &'a mut Command, partition: &Partition, disk: &Path) -> &'a Command {
-    command.arg(disk).arg((partition.size / BLOCK).to_string())
+    command
+        .arg(disk)
+        .arg((partition.size / block(partition)).to_string())
 }
