@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use zbus::connection::Builder;
 use zbus::message::Type;
-use zbus::names::OwnedUniqueName;
-use zbus::{Connection, DBusError, MatchRule, Message};
+use zbus::{Connection, DBusError, MatchRule, MessageStream, Variant};
+
+use crate::body::Values;
+use crate::peer::Peer;
+use crate::pending::Pending;
 
 /// How long a call may take before it fails: without a limit a hung peer hangs its caller for ever.
 pub const METHOD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,7 +18,7 @@ const BUS: &str = "org.freedesktop.DBus";
 
 /// A builder for a connection to the system bus with our time limit.
 ///
-/// Serve objects and take a name on it before `build`, so that no call reaches a half-made service.
+/// [`object::serve`](crate::object::serve) serves an object on it and takes its name.
 pub fn system() -> Builder<'static> {
     Builder::system().method_timeout(METHOD_TIMEOUT)
 }
@@ -25,21 +28,34 @@ pub fn system() -> Builder<'static> {
 /// # Errors
 /// The bus is not there or refuses us.
 pub async fn connect() -> zbus::Result<Connection> {
-    system().build().await
+    open(system()).await
+}
+
+/// Connects as this builder says.
+///
+/// # Errors
+/// The bus is not there or refuses us.
+#[inline(never)]
+pub fn open(builder: Builder<'static>) -> Pending<'static, zbus::Result<Connection>> {
+    Box::pin(builder.build())
 }
 
 /// Who owns a well-known name now: its unique name, or `None`. Never starts the owner.
 ///
-/// A call of its own, not `zbus::fdo::DBusProxy`, whose unused half costs tens of KiB.
-///
 /// # Errors
 /// The bus is gone.
-pub async fn name_owner(connection: &Connection, name: &str) -> zbus::Result<Option<OwnedUniqueName>> {
-    match ask_bus(connection, "GetNameOwner", name).await {
-        Ok(reply) => Ok(Some(reply.body().deserialize()?)),
-        Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::NameHasNoOwner(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+#[inline(never)]
+pub fn name_owner<'a>(
+    connection: &'a Connection,
+    name: &'a str,
+) -> Pending<'a, zbus::Result<Option<String>>> {
+    Box::pin(async move {
+        match ask_bus(connection, "GetNameOwner", vec![name.into()]).await {
+            Ok(mut values) => values.take().map(Some),
+            Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::NameHasNoOwner(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 /// The rule for the signal that a well-known name came, went, or has another owner: `NameOwnerChanged(name, old, new)`,
@@ -57,21 +73,58 @@ pub fn owner_changed(name: &'static str) -> zbus::Result<MatchRule<'static>> {
         .build()
 }
 
+/// The messages of a rule, from now on.
+///
+/// # Errors
+/// The bus refuses the rule, or is gone.
+#[inline(never)]
+pub fn subscribe<'a>(
+    connection: &'a Connection,
+    rule: MatchRule<'static>,
+) -> Pending<'a, zbus::Result<MessageStream>> {
+    Box::pin(MessageStream::for_match_rule(rule, connection, None))
+}
+
 /// The Unix user of the connection with this unique name, as the bus knows it from the socket.
 ///
 /// # Errors
 /// The connection is gone, or the bus is.
 pub async fn unix_user(connection: &Connection, unique_name: &str) -> zbus::Result<u32> {
-    ask_bus(connection, "GetConnectionUnixUser", unique_name)
+    ask_bus(connection, "GetConnectionUnixUser", vec![unique_name.into()])
         .await?
-        .body()
-        .deserialize()
+        .take()
 }
 
-/// Calls a method of the bus that takes a name.
-async fn ask_bus(connection: &Connection, method: &str, name: &str) -> zbus::Result<Message> {
-    connection
-        .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &name)
+/// Takes a well-known name, and does not wait for it.
+///
+/// # Errors
+/// Somebody else has it, or the bus refuses.
+pub async fn request_name(connection: &Connection, name: &str) -> zbus::Result<()> {
+    const DO_NOT_QUEUE: u32 = 4;
+    const PRIMARY_OWNER: u32 = 1;
+    let mut values = ask_bus(connection, "RequestName", vec![name.into(), DO_NOT_QUEUE.into()]).await?;
+    match values.take()? {
+        PRIMARY_OWNER => Ok(()),
+        _ => Err(zbus::Error::NameTaken),
+    }
+}
+
+/// Gives a well-known name back. Returns after all that the bus had delivered for it.
+///
+/// # Errors
+/// The bus is gone.
+pub async fn release_name(connection: &Connection, name: &str) -> zbus::Result<()> {
+    ask_bus(connection, "ReleaseName", vec![name.into()])
+        .await
+        .map(drop)
+}
+
+/// Calls a method of the bus.
+///
+/// Not `zbus::fdo::DBusProxy`, whose unused half costs tens of KiB.
+async fn ask_bus(connection: &Connection, method: &str, arguments: Vec<Variant<'_>>) -> zbus::Result<Values> {
+    Peer::new(connection, BUS)
+        .call("/org/freedesktop/DBus", BUS, method, arguments)
         .await
 }
 

@@ -4,6 +4,7 @@
 //! synced: after a power cut at any of these steps one of the two is there, whole (rename(2); on ext4 the folder's
 //! sync is what makes the rename itself durable).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -105,6 +106,19 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Re
     }
     replace(path, bytes, mode, durability).map_err(|error| Error::Write(path.to_owned(), error))?;
     Ok(true)
+}
+
+/// The names in a folder, in order.
+///
+/// # Errors
+/// It cannot be read; not being there is [`io::ErrorKind::NotFound`].
+pub fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.push(entry?.file_name());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Removes a file. Returns whether there was one.

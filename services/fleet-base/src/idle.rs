@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use zbus::Connection;
+use zbus::connection::Builder;
 
 use crate::exit::Exit;
-use crate::watchdog;
+use crate::object::{self, Object};
+use crate::pending::Pending;
+use crate::{bus, watchdog};
 
 /// How long after the name was given up a call that was sent before may still begin.
 const DRAIN: Duration = Duration::from_millis(100);
-/// How long the last answers may take to leave.
-const CLOSE: Duration = Duration::from_secs(2);
 
 /// Counts calls under way. Clones count together.
 #[derive(Clone, Default)]
@@ -65,20 +66,35 @@ impl Drop for Call {
     }
 }
 
-/// Serves until no call came for `quiet`, then leaves the bus so that no call is lost; the end of a bus-activated
-/// service.
+/// Serves an object until no call came for `quiet`, then leaves the bus so that no call is lost: the life of a
+/// bus-activated service.
 ///
 /// The order is what makes it safe. systemd hears first that the service is stopping, so that a call that activates
 /// it again waits for a new process instead of finding this one *active*. Then the name is given up; the bus answers
 /// after everything that it had delivered to us, and that is still served.
 ///
 /// The unit needs `NotifyAccess=main` for the first step.
-pub async fn serve_until_idle(
-    connection: Connection,
-    name: &str,
-    activity: &Activity,
-    quiet: Duration,
-) -> Exit {
+#[inline(never)]
+pub fn serve(object: Arc<dyn Object>, bus: Builder<'static>, quiet: Duration) -> Pending<'static, Exit> {
+    Box::pin(come_and_go(object, bus, quiet))
+}
+
+async fn come_and_go(object: Arc<dyn Object>, bus: Builder<'static>, quiet: Duration) -> Exit {
+    let name = object.place().name;
+    let activity = Activity::default();
+    let served = async {
+        let connection = bus::open(bus).await?;
+        object::serve(&connection, object, &activity).await?;
+        Ok(connection)
+    };
+    let connection: Connection = match served.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let error: zbus::Error = error;
+            log::error!("cannot serve {name} on the system bus: {error}");
+            return Exit::Unavailable;
+        }
+    };
     tokio::select! {
         () = activity.idle(quiet) => {}
         () = connection.closed() => {
@@ -87,14 +103,11 @@ pub async fn serve_until_idle(
         }
     }
     watchdog::stopping();
-    if let Err(error) = connection.release_name(name).await {
+    if let Err(error) = bus::release_name(&connection, name).await {
         log::warn!("cannot release {name}: {error}");
     }
+    // A call counts until its answer is sent.
     activity.idle(DRAIN).await;
-    // Waits for answers that are still being written. A left-over reference must not keep the process.
-    if timeout(CLOSE, connection.graceful_shutdown()).await.is_err() {
-        log::debug!("{name}: the connection is still in use after {CLOSE:?}");
-    }
     Exit::Done
 }
 

@@ -4,14 +4,17 @@
 //! and the proxies of other daemons, atomic files, logging, service notification, exit codes. What only one
 //! service needs lives in that service.
 
+pub mod body;
 pub mod boot_clock;
 pub mod bus;
 pub mod exit;
 pub mod file;
 pub mod idle;
 pub mod logging;
+pub mod object;
 pub mod paths;
 pub mod peer;
+pub mod pending;
 pub mod proxy;
 pub mod runtime;
 pub mod secret;

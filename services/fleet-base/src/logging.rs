@@ -30,7 +30,7 @@ pub fn init() {
                 writeln!(
                     buffer,
                     "{}: {}",
-                    record.level().as_str().to_lowercase(),
+                    record.level().as_str().to_ascii_lowercase(),
                     record.args()
                 )
             }

@@ -1,14 +1,13 @@
 //! Calls to other programs on the bus, and one object's properties.
 //!
-//! Plain calls, not zbus's proxies: those bring a cache and streams a property, which nothing here uses and which
-//! took a tenth of the executable. Properties are read by one `GetAll` an object where several are wanted, so that
-//! they are consistent with each other.
+//! Plain calls, not zbus's proxies: those bring a cache and streams for each property, which nothing here uses and
+//! which took 175 KiB. Properties are read by one `GetAll` an object where several are wanted, so that they are
+//! consistent with each other.
 
-use std::collections::HashMap;
+use zbus::{Connection, Dict, OwnedObjectPath, Variant};
 
-use serde::{Deserialize, Serialize};
-use zbus::wire::Type;
-use zbus::{Connection, Message, OwnedObjectPath, OwnedVariant};
+use crate::body::{Body, Values};
+use crate::pending::Pending;
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
@@ -39,45 +38,92 @@ impl Peer {
     ///
     /// # Errors
     /// The peer refuses, is gone, or does not answer in time.
-    pub async fn properties(&self, path: &str, interface: &str) -> zbus::Result<Properties> {
-        self.call(path, PROPERTIES, "GetAll", &interface)
-            .await
-            .map(Properties)
+    #[inline(never)]
+    pub fn properties<'a>(
+        &'a self,
+        path: &'a str,
+        interface: &'a str,
+    ) -> Pending<'a, zbus::Result<Properties>> {
+        Box::pin(async move {
+            let mut values = self
+                .call(path, PROPERTIES, "GetAll", vec![interface.into()])
+                .await?;
+            values.take()
+        })
     }
 
-    /// Reads one property of an interface of an object.
+    /// Reads one property of an interface of an object, a text.
     ///
     /// # Errors
     /// As of [`Peer::properties`]; the property is of another type.
-    pub async fn property<T>(&self, path: &str, interface: &str, property: &str) -> zbus::Result<T>
-    where
-        T: TryFrom<OwnedVariant>,
-        T::Error: Into<zbus::Error>,
-    {
-        let value: OwnedVariant = self.call(path, PROPERTIES, "Get", &(interface, property)).await?;
-        T::try_from(value).map_err(Into::into)
+    #[inline(never)]
+    pub fn text<'a>(
+        &'a self,
+        path: &'a str,
+        interface: &'a str,
+        property: &'a str,
+    ) -> Pending<'a, zbus::Result<String>> {
+        Box::pin(async move {
+            let arguments = vec![interface.into(), property.into()];
+            self.call(path, PROPERTIES, "Get", arguments).await?.take()
+        })
     }
 
     /// Calls a method.
     ///
     /// # Errors
-    /// The peer refuses, is gone, or does not answer in time; its answer is of another type.
-    pub async fn call<A, R>(&self, path: &str, interface: &str, method: &str, argument: &A) -> zbus::Result<R>
-    where
-        A: Serialize + Type,
-        R: for<'d> Deserialize<'d> + Type,
-    {
-        let reply: Message = self
-            .connection
-            .call_method(Some(self.name.as_str()), path, Some(interface), method, argument)
-            .await?;
-        reply.body().deserialize()
+    /// The peer refuses, is gone, or does not answer in time.
+    #[inline(never)]
+    pub fn call<'a>(
+        &'a self,
+        path: &'a str,
+        interface: &'a str,
+        method: &'a str,
+        arguments: Vec<Variant<'a>>,
+    ) -> Pending<'a, zbus::Result<Values>> {
+        Box::pin(async move { self.send(path, interface, method, Body::of(arguments)?).await })
+    }
+
+    /// Calls a method with this body.
+    ///
+    /// # Errors
+    /// As of [`Peer::call`].
+    #[inline(never)]
+    pub fn send<'a>(
+        &'a self,
+        path: &'a str,
+        interface: &'a str,
+        method: &'a str,
+        body: Body<'a>,
+    ) -> Pending<'a, zbus::Result<Values>> {
+        Box::pin(async move {
+            let name = Some(self.name.as_str());
+            let call = self
+                .connection
+                .call_method(name, path, Some(interface), method, &body);
+            Values::of(&call.await?)
+        })
+    }
+
+    /// Calls a method that returns nothing.
+    ///
+    /// # Errors
+    /// As of [`Peer::call`].
+    #[inline(never)]
+    pub fn tell<'a>(
+        &'a self,
+        path: &'a str,
+        interface: &'a str,
+        method: &'a str,
+        arguments: Vec<Variant<'a>>,
+    ) -> Pending<'a, zbus::Result<()>> {
+        Box::pin(async move { self.call(path, interface, method, arguments).await.map(drop) })
     }
 }
 
 /// Properties by name. A property that is missing or of another type reads as the type's default: releases differ.
 #[derive(Debug, Default)]
-pub struct Properties(HashMap<String, OwnedVariant>);
+pub struct Properties(Vec<(String, Variant<'static>)>);
 
 impl Properties {
     /// A `u`.
@@ -125,8 +171,7 @@ impl Properties {
 
     /// An array of dictionaries (`aa{sv}`). Takes it out.
     pub fn rows(&mut self, name: &str) -> Vec<Properties> {
-        let rows: Vec<HashMap<String, OwnedVariant>> = self.take(name).unwrap_or_default();
-        rows.into_iter().map(Properties).collect()
+        self.take(name).unwrap_or_default()
     }
 
     /// An `as`. Takes it out.
@@ -134,18 +179,32 @@ impl Properties {
         self.take(name).unwrap_or_default()
     }
 
-    fn get<'p, T: TryFrom<&'p OwnedVariant>>(&'p self, name: &str) -> Option<T> {
-        self.0.get(name).and_then(|value| T::try_from(value).ok())
+    fn get<'p, T: TryFrom<&'p Variant<'p>>>(&'p self, name: &str) -> Option<T> {
+        let (_, value) = self.0.iter().find(|(listed, _)| listed == name)?;
+        T::try_from(value).ok()
     }
 
     /// Takes a value of any other type out.
-    pub fn take<T: TryFrom<OwnedVariant>>(&mut self, name: &str) -> Option<T> {
-        self.0.remove(name).and_then(|value| T::try_from(value).ok())
+    pub fn take<T: TryFrom<Variant<'static>>>(&mut self, name: &str) -> Option<T> {
+        let index = self.0.iter().position(|(listed, _)| listed == name)?;
+        T::try_from(self.0.swap_remove(index).1).ok()
     }
 }
 
-impl From<HashMap<String, OwnedVariant>> for Properties {
-    fn from(properties: HashMap<String, OwnedVariant>) -> Self {
-        Self(properties)
+/// A dictionary with texts as keys.
+impl TryFrom<Variant<'static>> for Properties {
+    type Error = zbus::Error;
+
+    #[inline(never)]
+    fn try_from(value: Variant<'static>) -> zbus::Result<Self> {
+        let mut properties = Vec::new();
+        for (name, value) in Dict::try_from(value)? {
+            let value = match value {
+                Variant::Variant(inner) => *inner,
+                value => value,
+            };
+            properties.push((name.try_into()?, value));
+        }
+        Ok(Self(properties))
     }
 }

@@ -41,17 +41,15 @@ pub fn main(args: &[OsString]) -> Exit {
     }
 }
 
-/// The keys of the last accepted configuration.
-fn keys(store: &Store) -> Vec<SshKey> {
-    match store.document() {
-        Ok(document) => document
-            .map(|document| Config::read(&document).ssh_keys)
-            .unwrap_or_default(),
-        Err(error) => {
-            log::error!("no ssh keys: {error}");
-            Vec::new()
-        }
-    }
+/// The keys of the last accepted configuration; where that is lost, of the last `config.json`, as the service does.
+pub(crate) fn keys(store: &Store) -> Vec<SshKey> {
+    let document = store.document().unwrap_or_else(|error| {
+        log::error!("ssh keys: {error}");
+        None
+    });
+    document
+        .or_else(|| store.boot_document().map(|(_, document)| document))
+        .map_or_else(Vec::new, |document| Config::read(&document).ssh_keys)
 }
 
 #[cfg(test)]
@@ -82,5 +80,14 @@ mod tests {
             assert!(keys_of(torn).is_empty());
         }
         assert!(keys(&Store::at(PathBuf::from("/nonexistent"))).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_store_gives_the_keys_of_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), b"\0\0").unwrap();
+        let copy = format!(r#"{{"os":{{"sshKeys":["{KEY}"]}}}}"#);
+        std::fs::write(folder.path().join("boot.json"), copy).unwrap();
+        assert_eq!(keys(&Store::at(folder.path().to_owned())).len(), 1);
     }
 }

@@ -142,10 +142,16 @@ pub(crate) fn check_name_servers(value: &Value) -> Result<(), Refusal> {
     NameServers::read(value).map(drop)
 }
 
-/// The array only: its entries are refused one by one.
+/// The array as a whole: its entries are refused one by one, as long as one is good. A slip in the only key must not
+/// lock everybody out.
 pub(crate) fn check_ssh_keys(value: &Value) -> Result<(), Refusal> {
     match value {
-        Value::Array(_) => Ok(()),
+        Value::Array(entries) if entries.is_empty() || ssh_keys(Some(value)).iter().any(Result::is_ok) => {
+            Ok(())
+        }
+        Value::Array(_) => Err(Refusal::unnamed(
+            "none of its entries is a whole public key; the keys from before stay in force",
+        )),
         other => Err(Refusal::of_type("an array of strings", other)),
     }
 }

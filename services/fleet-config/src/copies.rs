@@ -2,23 +2,32 @@
 //! people edit.
 //!
 //! An edit is told by content: bytes other than those last read or written. An empty or absent file is never an
-//! edit and is written again; a broken one changes nothing and is left for the person to repair.
+//! edit and is written again, an empty one only after a while, because somebody may be about to write into it; a
+//! broken one changes nothing and is left for the person to repair.
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fleet_base::file::{self, Durability};
 use fleet_identity::id::Id;
-use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::error::Error;
-use crate::document::{self, Document, KeyPath, MAX_BYTES, SyntaxError};
-use crate::finding::{Finding, Verdict, accept, inspect};
-use crate::keyfile::Folder;
-use crate::store::{self, Store};
-use crate::value::Uuid;
+use self::problem::{Problems, note, stored};
+use crate::authorized_keys;
+use crate::document::{Document, MAX_BYTES, SyntaxError};
+use crate::finding::{Finding, accept, inspect};
+use crate::store::Store;
+use crate::value::{SshKey, Uuid};
 
+mod change;
 mod error;
+mod keyfiles;
+mod problem;
+
+/// An empty file is being written until it was empty for this long: redirections and copying truncate first.
+const EMPTY: Duration = Duration::from_secs(30);
 
 /// Where the boot partition's copy is.
 #[derive(Clone, Debug)]
@@ -37,21 +46,21 @@ pub(crate) struct Copies {
     /// What the device runs with; empty before the first one was accepted.
     accepted: Document,
     ever_accepted: bool,
+    /// Nothing was ever stored, so that the first document gives the identity: nobody was told of another one yet.
+    is_new: bool,
     /// What the boot partition held when it last held a document.
     on_boot: Option<(Vec<u8>, Document)>,
+    /// It holds something now, be it broken.
     boot_file_is_there: bool,
+    /// While it is empty: since when, and nothing is written over it.
+    empty_since: Option<Instant>,
+    /// It was gone, and is ours since, not yet edited.
+    is_restored: bool,
+    /// The folder of keyfiles was seen since this process began, and since the document was last gone.
+    folder_was_there: bool,
     findings: Vec<Finding>,
     revision: u64,
     problems: Problems,
-}
-
-/// What is wrong with the copies, each with what the device does instead.
-#[derive(Default)]
-struct Problems {
-    boot: Option<String>,
-    export: Option<String>,
-    keyfiles: Option<String>,
-    store: Option<String>,
 }
 
 impl Copies {
@@ -64,81 +73,116 @@ impl Copies {
             Some(identity) => identity,
             None => Id::random()?.into(),
         };
-        let mut problems = Problems::default();
-        let (accepted, ever_accepted) = match store.document() {
-            Ok(Some(document)) => (document, true),
-            Ok(None) => (Document::default(), false),
-            Err(error) => {
-                log::error!("the stored configuration is lost: {error}");
-                problems.store = Some(format!(
-                    "{error}; config.json of the boot partition takes its place"
-                ));
-                (Document::default(), false)
-            }
-        };
-        let on_boot = store
-            .boot_copy()
-            .filter(|_| ever_accepted)
-            .and_then(|bytes| Document::parse(&bytes).ok().map(|document| (bytes, document)));
+        let on_boot = store.boot_document();
+        let document = store.document();
         let mut copies = Self {
             identity,
             store,
             boot,
-            accepted,
-            ever_accepted,
+            accepted: Document::default(),
+            ever_accepted: false,
+            // The copy is stored after the document, so it never stands alone.
+            is_new: matches!(document, Ok(None)) && on_boot.is_none(),
             on_boot,
             boot_file_is_there: false,
+            empty_since: None,
+            is_restored: false,
+            folder_was_there: false,
             findings: Vec::new(),
             revision: 0,
-            problems,
+            problems: Problems::default(),
         };
-        copies.settle_identity();
+        match (document, &copies.on_boot) {
+            (Ok(Some(document)), _) => {
+                copies.accepted = document;
+                copies.ever_accepted = true;
+            }
+            (Ok(None), None) => {}
+            (lost, next) => {
+                let why = match lost {
+                    Err(error) => error.to_string(),
+                    Ok(_) => "the stored configuration is lost".to_owned(),
+                };
+                let problem = match next {
+                    Some((_, document)) => {
+                        // Nothing that it was refused for is in it.
+                        let findings = inspect(document, copies.store.uuid().as_ref());
+                        copies.accepted = accept(document, &findings, &Document::default());
+                        copies.ever_accepted = true;
+                        "the stored copy of the boot partition's config.json takes its place"
+                    }
+                    None => "config.json of the boot partition takes its place",
+                };
+                note(&mut copies.problems.store, Some(format!("{why}; {problem}")));
+            }
+        }
+        let first = file::read(&copies.boot.document, MAX_BYTES)
+            .ok()
+            .and_then(|bytes| Document::parse(&bytes).ok())
+            .and_then(|document| identity_in(&document));
+        copies.settle_identity(first);
         if copies.ever_accepted {
             copies.revision = 1;
             copies.findings = inspect(&copies.accepted, Some(&copies.identity));
         }
-        copies.import();
+        copies.import_after(Duration::ZERO);
+        copies.store_again();
         Ok(copies)
     }
 
-    /// Takes the identity of the first document, the stored one, or a new one, in this order.
-    fn settle_identity(&mut self) {
-        let settled = match (self.first_documents_identity(), self.store.uuid()) {
-            (Some(first), stored) => if stored == Some(first) {
-                Ok(first)
-            } else {
-                self.store.save_uuid(&first).map(|()| first)
+    /// Takes the identity of a new device's first document, of the accepted configuration, the stored one, or a new
+    /// one, in this order.
+    fn settle_identity(&mut self, first: Option<Uuid>) {
+        let kept = self.store.uuid();
+        let settled = first
+            .filter(|_| self.is_new)
+            .or_else(|| identity_in(&self.accepted))
+            .or(kept);
+        let result = match settled {
+            Some(identity) => {
+                self.identity = identity;
+                if kept == settled {
+                    Ok(())
+                } else {
+                    self.store.save_uuid(&identity)
+                }
             }
-            .map_err(|error| (first, error)),
-            (None, Some(stored)) => Ok(stored),
-            (None, None) => self.store.uuid_or_new().map_err(|error| (self.identity, error)),
+            None => self.store.uuid_or_new().map(|made| self.identity = made),
         };
-        self.identity = settled.unwrap_or_else(|(identity, error)| {
-            log::error!("the identity {identity} is not kept: {error}");
-            self.problems.store = Some(format!("the identity is not kept over a reboot: {error}"));
-            identity
-        });
-    }
-
-    /// The identity in the boot partition's document, as long as none was ever accepted: then the device has told
-    /// nobody of another one.
-    fn first_documents_identity(&self) -> Option<Uuid> {
-        if self.ever_accepted {
-            return None;
-        }
-        let bytes = file::read(&self.boot.document, MAX_BYTES).ok()?;
-        let document = Document::parse(&bytes).ok()?;
-        Uuid::try_from(document.setting("uuid")?.as_str()?).ok()
+        let lost = "the identity is lost at power-off, because it cannot be stored";
+        stored(&mut self.problems.identity, lost, result);
     }
 
     /// Reads the boot partition's document and accepts what changed in it.
     pub(crate) fn import(&mut self) {
+        self.import_after(EMPTY);
+    }
+
+    /// Waits until an empty document is to be read as one that stays empty. Cancel-safe.
+    pub(crate) async fn stays_empty(&self) {
+        match self.empty_since {
+            Some(since) => sleep_until(since + EMPTY).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads it; an empty one is written again when it was empty for `patience`.
+    fn import_after(&mut self, patience: Duration) {
+        let empty_since = self.empty_since.take();
         let read = file::read(&self.boot.document, MAX_BYTES);
         self.boot_file_is_there = !read.as_ref().is_err_and(file::Error::is_not_found);
         match read {
             Ok(bytes) => match Document::parse(&bytes) {
                 Ok(document) => self.read(bytes, document),
-                Err(error @ SyntaxError::Empty) => self.nothing_there(&error.to_string()),
+                Err(error @ SyntaxError::Empty) => {
+                    self.boot_file_is_there = false;
+                    let since = empty_since.unwrap_or_else(Instant::now);
+                    if self.ever_accepted && since.elapsed() < patience {
+                        self.empty_since = Some(since);
+                    } else {
+                        self.nothing_there(&error.to_string());
+                    }
+                }
                 Err(error) => self.broken(&error.to_string()),
             },
             Err(file::Error::TooLarge(_, limit)) => self.broken(&SyntaxError::TooLarge(limit).to_string()),
@@ -151,14 +195,20 @@ impl Copies {
 
     /// A document was read.
     fn read(&mut self, bytes: Vec<u8>, document: Document) {
+        let first = identity_in(&document).filter(|_| self.is_new);
+        let findings = inspect(&document, Some(&first.unwrap_or(self.identity)));
+        let accepted = accept(&document, &findings, &self.accepted);
+        // What is stored has to be readable again: the limits of the reader hold for what is written.
+        if let Err(error) = Document::parse(accepted.to_text().as_bytes()) {
+            self.broken(&format!("indented, as it is stored, {error}"));
+            return;
+        }
         if self.problems.boot.take().is_some() {
             log::info!("config.json is good again");
         }
-        if !self.ever_accepted {
-            self.settle_identity();
+        if self.is_new {
+            self.settle_identity(first);
         }
-        let findings = inspect(&document, Some(&self.identity));
-        let accepted = accept(&document, &findings, &self.accepted);
         let is_edit = self.on_boot.as_ref().is_none_or(|(known, _)| *known != bytes);
         if !is_edit && accepted != self.accepted {
             // A change was stored, and the power went before it was exported, or the export failed.
@@ -169,21 +219,58 @@ impl Copies {
         if !is_edit {
             return;
         }
+        self.is_restored = false;
+        self.on_boot = Some((bytes, document));
         if !self.ever_accepted || accepted != self.accepted {
-            let stored = self.store.save_document(&accepted);
-            self.keep("the configuration", stored);
-            self.accepted = accepted;
-            self.ever_accepted = true;
-            self.revision += 1;
+            self.in_force(accepted);
             log::info!(
                 "config.json is accepted as revision {}{}",
                 self.revision,
                 self.refused()
             );
         }
-        let stored = self.store.save_boot_copy(&bytes);
-        self.keep("the copy of config.json", stored);
-        self.on_boot = Some((bytes, document));
+        self.store();
+    }
+
+    fn in_force(&mut self, accepted: Document) {
+        self.accepted = accepted;
+        self.ever_accepted = true;
+        self.is_new = false;
+        self.revision += 1;
+    }
+
+    /// Stores what is in force, and then what the boot partition holds. In this order: a known edit that is not
+    /// stored would be taken for the older one of the two at the next start, and be written over.
+    fn store(&mut self) {
+        let result = self.store.save_document(&self.accepted);
+        let is_stored = stored(
+            &mut self.problems.store,
+            "the configuration is in force and lost at power-off, because it cannot be stored",
+            result,
+        );
+        if let Some((bytes, _)) = self.on_boot.as_ref().filter(|_| is_stored) {
+            let result = self.store.save_boot_copy(bytes);
+            let lost = "the copy of config.json that tells an edit is not stored";
+            stored(&mut self.problems.boot_copy, lost, result);
+        }
+    }
+
+    /// Tries again what could not be stored. The keyfiles are stored by every [`Copies::keyfiles`].
+    pub(crate) fn store_again(&mut self) {
+        if self.ever_accepted && (self.problems.store.is_some() || self.problems.boot_copy.is_some()) {
+            self.store();
+        }
+    }
+
+    /// Whether something could not be stored that [`Copies::store_again`] may store.
+    pub(crate) const fn is_unstored(&self) -> bool {
+        self.problems.is_unstored()
+    }
+
+    /// While the configuration cannot be stored: why, and the keys that sshd has instead, which reads the store.
+    pub(crate) fn unstored_ssh_keys(&self) -> Option<(&str, Vec<SshKey>)> {
+        let why = self.problems.store.as_ref()?;
+        Some((why, authorized_keys::keys(&self.store)))
     }
 
     /// The names of what is refused, for the log. Never values: one may be a secret in the wrong place.
@@ -209,14 +296,12 @@ impl Copies {
             "the product defaults apply until it is repaired"
         };
         let problem = format!("config.json: {why}; {instead}");
-        if self.problems.boot.as_ref() != Some(&problem) {
-            log::error!("{problem}");
-        }
-        self.problems.boot = Some(problem);
+        note(&mut self.problems.boot, Some(problem));
     }
 
     /// There is nothing that could be repaired.
     fn nothing_there(&mut self, why: &str) {
+        self.folder_was_there = false;
         if !self.ever_accepted {
             self.broken(why);
             return;
@@ -234,6 +319,8 @@ impl Copies {
         let known = self.problems.export.is_some();
         self.export(text);
         self.problems.boot = None;
+        self.boot_file_is_there = self.problems.export.is_none();
+        self.is_restored = self.boot_file_is_there;
         match &self.problems.export {
             None => log::warn!("config.json: {why}; written again from the stored configuration"),
             Some(error) if !known => log::error!("config.json: {why}; {error}"),
@@ -251,119 +338,11 @@ impl Copies {
         if let Ok(document) = Document::parse(text.as_bytes()) {
             self.findings = inspect(&document, Some(&self.identity));
             if written.is_ok() {
-                let stored = self.store.save_boot_copy(text.as_bytes());
-                self.keep("the copy of config.json", stored);
                 self.on_boot = Some((text.into_bytes(), document));
                 self.problems.boot = None;
             }
         }
-    }
-
-    /// Notes whether something could be stored; the device goes on with it in either case.
-    fn keep(&mut self, what: &str, stored: Result<(), store::Error>) {
-        self.problems.store = stored.err().map(|error| {
-            log::error!("{what} is not kept: {error}");
-            format!("{what} is not kept over a reboot: {error}")
-        });
-    }
-
-    /// Sets a key to a JSON text. Returns whether anything changed.
-    pub(crate) fn set(&mut self, path: &KeyPath, json: &str) -> Result<bool, Error> {
-        let value = crate::strict::value(json).map_err(Error::Syntax)?;
-        self.change(path, |document: &mut Document| {
-            document.set(path, Value::clone(&value))
-        })
-    }
-
-    /// Removes a key. Returns whether anything changed.
-    pub(crate) fn unset(&mut self, path: &KeyPath) -> Result<bool, Error> {
-        if path.to_string() == "uuid" {
-            return Err(Error::Identity);
-        }
-        self.change(path, |document: &mut Document| document.unset(path))
-    }
-
-    fn change(
-        &mut self,
-        path: &KeyPath,
-        change: impl Fn(&mut Document) -> Result<(), document::Error>,
-    ) -> Result<bool, Error> {
-        let mut changed = self.accepted.clone();
-        change(&mut changed).map_err(Error::Document)?;
-        let findings = inspect(&changed, Some(&self.identity));
-        if let Some(bad) = findings
-            .iter()
-            .find(|bad| bad.is_refused() && bad.path.overlaps(path))
-        {
-            return Err(match bad.verdict {
-                Verdict::OtherIdentity => Error::Identity,
-                ref verdict => Error::Rule(bad.name(), verdict.to_string()),
-            });
-        }
-        let text = changed.to_text();
-        // What is stored has to be readable again: the limits of the reader hold for what is written.
-        Document::parse(text.as_bytes()).map_err(Error::Limit)?;
-        if changed == self.accepted {
-            return Ok(false);
-        }
-        self.store.save_document(&changed).map_err(Error::Store)?;
-        self.accepted = changed;
-        self.ever_accepted = true;
-        self.revision += 1;
-        log::info!("{path} is changed, revision {}", self.revision);
-        let text = self.changed_on_boot(change).unwrap_or(text);
-        self.export(text);
-        if let Some(error) = &self.problems.export {
-            log::error!("the change is in force and stored, but not on the boot partition: {error}");
-        }
-        Ok(true)
-    }
-
-    /// The boot partition's document with the same change, if it says the same as the accepted one then. So what
-    /// was refused in it stays in sight.
-    fn changed_on_boot(
-        &self,
-        change: impl Fn(&mut Document) -> Result<(), document::Error>,
-    ) -> Option<String> {
-        let (_, document) = self.on_boot.as_ref()?;
-        let mut changed = document.clone();
-        change(&mut changed).ok()?;
-        let findings = inspect(&changed, Some(&self.identity));
-        (accept(&changed, &findings, &self.accepted) == self.accepted).then(|| changed.to_text())
-    }
-
-    /// The keyfiles that hold: those of the boot partition, with the last good one for each that is damaged, and
-    /// all stored ones while the boot partition is not there.
-    pub(crate) fn keyfiles(&mut self) -> Folder {
-        let stored = self.store.keyfiles();
-        let (folder, problem) = match Folder::read(&self.boot.keyfiles) {
-            Ok(mut folder) => {
-                folder.keep_from(&stored);
-                (folder, None)
-            }
-            // The partition is there, so the folder was removed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.boot_file_is_there => {
-                (Folder::default(), None)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (stored, None),
-            Err(error) => (
-                stored,
-                Some(format!(
-                    "system-connections cannot be read: {error}; the last good ones stay in force"
-                )),
-            ),
-        };
-        if let Some(problem) = problem
-            .as_ref()
-            .filter(|problem| self.problems.keyfiles.as_ref() != Some(problem))
-        {
-            log::error!("{problem}");
-        }
-        self.problems.keyfiles = problem;
-        if let Err(error) = self.store.save_keyfiles(&folder) {
-            log::error!("the keyfiles are not kept: {error}");
-        }
-        folder
+        self.store();
     }
 
     /// The identity.
@@ -388,19 +367,13 @@ impl Copies {
 
     /// What is wrong, in one sentence; empty if nothing is.
     pub(crate) fn problem(&self) -> String {
-        let Problems {
-            boot,
-            export,
-            keyfiles,
-            store,
-        } = &self.problems;
-        let all: Vec<&str> = [boot, export, keyfiles, store]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        all.join("; ")
+        self.problems.sentence()
     }
+}
+
+/// The identity that a document has.
+fn identity_in(document: &Document) -> Option<Uuid> {
+    Uuid::try_from(document.setting("uuid")?.as_str()?).ok()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use fleet_base::file;
-use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::config::CheckTarget;
 use crate::value::{CheckResponse, CheckUri, Refusal, Seconds, TimeServer};
@@ -59,33 +61,88 @@ impl std::error::Error for Error {
     }
 }
 
-/// A file as it is written. Tables that are not named here belong to other services.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// A file as it is written.
+#[derive(Default)]
 struct Fragment {
-    time: Time,
-    dns: Dns,
-    connectivity: Connectivity,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Time {
     pool: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Dns {
     fallback: Option<Vec<IpAddr>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Connectivity {
     uri: Option<String>,
     interval: Option<u64>,
     response: Option<String>,
+}
+
+/// Where in the text (bytes), and what is wrong there.
+type Wrong = (Option<Range<usize>>, String);
+
+impl Fragment {
+    /// Reads the tables of this service by hand: derived deserializers of these few keys take 40 KiB of code.
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let file = DeTable::parse(text).map_err(|error| (error.span(), error.message().to_owned()))?;
+        let mut fragment = Self::default();
+        for (name, table) in file.get_ref() {
+            let table_name = name.get_ref().as_ref();
+            let known = match table_name {
+                "time" => "`pool`",
+                "dns" => "`fallback`",
+                "connectivity" => "one of `uri`, `interval`, `response`",
+                // Another service's.
+                _ => continue,
+            };
+            let DeValue::Table(entries) = table.get_ref() else {
+                return Err((Some(table.span()), format!("`{table_name}` is not a table")));
+            };
+            for (name, value) in entries {
+                let key = name.get_ref().as_ref();
+                match (table_name, key) {
+                    ("time", "pool") => fragment.pool = Some(texts(key, value)?),
+                    ("dns", "fallback") => fragment.fallback = Some(addresses(key, value)?),
+                    ("connectivity", "uri") => fragment.uri = Some(text_of(key, value)?),
+                    ("connectivity", "interval") => fragment.interval = Some(integer(key, value)?),
+                    ("connectivity", "response") => fragment.response = Some(text_of(key, value)?),
+                    _ => {
+                        let unknown = format!("unknown field `{key}`, expected {known}");
+                        return Err((Some(name.span()), unknown));
+                    }
+                }
+            }
+        }
+        Ok(fragment)
+    }
+}
+
+fn wrong<T>(key: &str, value: &Spanned<DeValue<'_>>, what: &str) -> Result<T, Wrong> {
+    Err((Some(value.span()), format!("`{key}` is not {what}")))
+}
+
+fn text_of(key: &str, value: &Spanned<DeValue<'_>>) -> Result<String, Wrong> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text.to_string()),
+        _ => wrong(key, value, "a string"),
+    }
+}
+
+fn integer(key: &str, value: &Spanned<DeValue<'_>>) -> Result<u64, Wrong> {
+    let number = match value.get_ref() {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    number.map_or_else(|| wrong(key, value, "a whole number"), Ok)
+}
+
+fn texts(key: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Wrong> {
+    match value.get_ref() {
+        DeValue::Array(values) => values.iter().map(|value| text_of(key, value)).collect(),
+        _ => wrong(key, value, "an array of strings"),
+    }
+}
+
+fn addresses(key: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<IpAddr>, Wrong> {
+    let texts = texts(key, value)?;
+    let address = |text: &String| {
+        text.parse()
+            .map_err(|error| (Some(value.span()), format!("`{key}`: \"{text}\": {error}")))
+    };
+    texts.iter().map(address).collect()
 }
 
 /// The largest file of defaults, in bytes.
@@ -112,37 +169,35 @@ impl Defaults {
         let bytes = file::read(path, MAX_BYTES).map_err(Error::Read)?;
         let syntax = |error: String| Error::Syntax(path.to_owned(), error.trim().replace('\n', " "));
         let text = String::from_utf8(bytes).map_err(|_| syntax("it is not UTF-8".to_owned()))?;
-        let fragment: Fragment = toml::from_str(&text).map_err(|error| {
-            let line = error
-                .span()
-                .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let fragment = Fragment::parse(&text).map_err(|(span, error)| {
+            let line = span.map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            syntax(format!("{place}{}", error.message()))
+            syntax(format!("{place}{error}"))
         })?;
         let value = |key| move |refusal| Error::Value(path.to_owned(), key, refusal);
         let mut changed = self.clone();
-        if let Some(pools) = fragment.time.pool {
+        if let Some(pools) = fragment.pool {
             let pools: Result<_, _> = pools
                 .iter()
                 .map(|pool| TimeServer::try_from(pool.as_str()))
                 .collect();
             changed.pools = pools.map_err(value("time.pool"))?;
         }
-        if let Some(fallback) = fragment.dns.fallback {
+        if let Some(fallback) = fragment.fallback {
             changed.fallback = fallback;
         }
-        if let Some(uri) = fragment.connectivity.uri {
+        if let Some(uri) = fragment.uri {
             changed.check_uri = Some(if uri.is_empty() {
                 CheckTarget::Off
             } else {
                 CheckTarget::At(CheckUri::try_from(uri.as_str()).map_err(value("connectivity.uri"))?)
             });
         }
-        if let Some(interval) = fragment.connectivity.interval {
+        if let Some(interval) = fragment.interval {
             changed.check_interval =
                 Some(Seconds::try_from(interval).map_err(value("connectivity.interval"))?);
         }
-        if let Some(response) = fragment.connectivity.response {
+        if let Some(response) = fragment.response {
             let response = CheckResponse::try_from(response.as_str());
             changed.check_response = Some(response.map_err(value("connectivity.response"))?);
         }
@@ -155,16 +210,12 @@ impl Defaults {
 fn drop_ins(path: &Path) -> Vec<PathBuf> {
     let mut folder = path.as_os_str().to_owned();
     folder.push(".d");
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    paths.sort();
+    let folder = PathBuf::from(folder);
+    let names = file::names(&folder).unwrap_or_default();
+    let paths = names.into_iter().map(|name| folder.join(name));
     paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -201,6 +252,10 @@ mod tests {
         assert_eq!(defaults.fallback, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(
+            errors[2].contains("30-typo.toml: line 2: unknown field `pools`, expected `pool`"),
+            "{errors:?}"
+        );
         assert!(
             errors[1].contains("20-bad.toml: connectivity.uri: "),
             "{errors:?}"

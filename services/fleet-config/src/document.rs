@@ -30,7 +30,7 @@ pub struct KeyPath(Vec<String>);
 /// Why a key cannot be reached in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The path is empty or has an empty step.
+    /// The path is empty, has an empty step, or too many of them.
     Path(String),
     /// The step at this path is there and not an object, so nothing can be put below it.
     NotAnObject(KeyPath),
@@ -43,8 +43,9 @@ impl fmt::Display for Error {
         match self {
             Self::Path(path) => write!(
                 f,
-                "\"{}\" is not the name of a key: steps are joined by single dots, as in os.network.connectivity.uri",
-                path.escape_debug()
+                "\"{}\" is not the name of a key: at most {} steps are joined by single dots, as in os.network.connectivity.uri",
+                path.escape_debug(),
+                KeyPath::MAX_STEPS
             ),
             Self::NotAnObject(path) => {
                 write!(f, "{path} is not an object: unset it first to put keys below it")
@@ -57,13 +58,21 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl KeyPath {
+    /// Far more than any real one has, and less than the levels of a document that [`Document::parse`] takes: whatever
+    /// walks a document goes down as many calls.
+    const MAX_STEPS: usize = 32;
+
     /// Reads a dotted path.
     ///
     /// # Errors
     /// [`Error::Path`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let steps: Vec<String> = text.split('.').map(str::to_owned).collect();
-        if steps.iter().any(String::is_empty) {
+        let steps: Vec<String> = text
+            .split('.')
+            .take(Self::MAX_STEPS + 1)
+            .map(str::to_owned)
+            .collect();
+        if steps.len() > Self::MAX_STEPS || steps.iter().any(String::is_empty) {
             return Err(Error::Path(text.chars().take(80).collect()));
         }
         Ok(Self(steps))
@@ -101,7 +110,7 @@ impl fmt::Display for KeyPath {
 
 impl Document {
     /// Reads a document: at most [`MAX_BYTES`], UTF-8 without a byte order mark, exactly one JSON object (RFC 8259),
-    /// no name twice in one object, at most 128 levels.
+    /// no name twice in one object, at most 127 levels.
     ///
     /// # Errors
     /// [`SyntaxError`], with line and column where there is one.
@@ -281,6 +290,17 @@ mod tests {
         for bad in ["", ".", "a.", ".a", "a..b"] {
             assert!(KeyPath::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn paths_have_a_limit_and_so_has_what_is_made_of_them() {
+        let deep = |steps: usize| KeyPath::parse(&vec!["a"; steps].join("."));
+        let error = deep(100_000).unwrap_err().to_string();
+        assert!(error.contains("at most 32 steps") && error.len() < 300, "{error}");
+        assert!(deep(33).is_err());
+        let mut made = Document::default();
+        made.set(&deep(32).unwrap(), 1.into()).unwrap();
+        assert!(Document::parse(made.to_text().as_bytes()).unwrap() == made);
     }
 
     #[test]

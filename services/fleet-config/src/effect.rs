@@ -1,7 +1,5 @@
 //! What became of the actions: per subject, what the report says of the keys that rest on it.
 
-use std::collections::BTreeMap;
-
 use fleet_base::proxy::network_manager::ConnectivityCheck;
 
 use crate::plan::Subject;
@@ -35,8 +33,8 @@ pub(crate) struct Effects {
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check; `None` while NetworkManager does not run.
     pub(crate) check_in_force: Option<ConnectivityCheck>,
-    /// Keyfiles that NetworkManager itself refused, by name.
-    pub(crate) keyfiles_refused: BTreeMap<String, &'static str>,
+    /// The names of the keyfiles that NetworkManager itself refused, and why.
+    pub(crate) keyfiles_refused: Vec<(String, &'static str)>,
 }
 
 impl Effects {

@@ -3,7 +3,6 @@
 //! An action that fails leaves its own keys refused, with the reason, and is planned again by the next apply; all
 //! others are carried out.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -142,7 +141,7 @@ impl Device {
             .map_err(helper_error)?;
         // Those that changed; all of them when it is not known what NetworkManager made of them.
         let all = before.is_none();
-        let named: BTreeMap<String, &str> = paths
+        let named: Vec<(String, &str)> = paths
             .into_iter()
             .zip(&keyfiles)
             .filter(|(path, _)| all || !path.is_empty())
@@ -154,9 +153,9 @@ impl Device {
                 false => (path, name.as_str()),
             })
             .collect();
-        effects.keyfiles_refused.retain(|name, _| {
+        effects.keyfiles_refused.retain(|(name, _)| {
             keyfiles.iter().any(|keyfile| keyfile.name == *name)
-                && !named.values().any(|changed| changed == name)
+                && !named.iter().any(|(_, changed)| changed == name)
         });
         if !self.network_manager_runs {
             known.keyfiles = Some(keyfiles);
@@ -165,12 +164,12 @@ impl Device {
         let peer = |error| peer("NetworkManager", &error);
         let network_manager = NetworkManagerProxy::new(&self.connection);
         if !named.is_empty() {
-            let changed: Vec<&str> = named.keys().map(String::as_str).collect();
-            let (_, refused) = network_manager.load_connections(&changed).await.map_err(peer)?;
+            let changed: Vec<&str> = named.iter().map(|(path, _)| path.as_str()).collect();
+            let refused = network_manager.load_connections(&changed).await.map_err(peer)?;
             for path in &refused {
-                if let Some(name) = named.get(path.as_str()) {
+                if let Some((_, name)) = named.iter().find(|(loaded, _)| loaded == path) {
                     let reason = "NetworkManager does not accept it; its journal says which line (journalctl -u NetworkManager)";
-                    effects.keyfiles_refused.insert((*name).to_owned(), reason);
+                    effects.keyfiles_refused.push(((*name).to_owned(), reason));
                 }
             }
         }

@@ -178,7 +178,7 @@ mod tests {
                 "apiKey: kept for other software",
                 "hostnam: unknown; perhaps hostname was meant; kept",
                 "os.network: an object was expected, not an array",
-                "os.sshKeys: ",
+                "os.sshKeys: none of its entries is a whole public key; the keys from before stay in force",
                 "os.sshKeys[0]: a public key begins with its type, such as ssh-ed25519 or ssh-rsa",
                 "os.fan.profile: not supported yet; kept",
                 "os.mine: unknown; kept for other software",

@@ -111,15 +111,9 @@ impl Folder {
     /// # Errors
     /// The folder itself cannot be read; not being there is [`io::ErrorKind::NotFound`].
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            let name = entry?.file_name();
-            // A name that is not UTF-8 cannot be shown as it is, and is refused below by its lossy form.
-            names.push(name);
-        }
-        names.sort();
         let mut folder = Self::default();
-        for name in names {
+        for name in file::names(path)? {
+            // A name that is not UTF-8 cannot be shown as it is, and is refused below by its lossy form.
             let shown = name.to_string_lossy().into_owned();
             if is_left_over(&shown) {
                 continue;

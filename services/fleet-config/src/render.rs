@@ -16,7 +16,8 @@ pub(crate) enum File {
     NetworkManager,
     /// For chrony's `sourcedir`.
     TimeSources,
-    /// For `fleet-watch`: the fallback resolvers, one address a line; no line: no fallback.
+    /// For `fleet-watch`, which does not read it yet: the fallback resolvers, one address a line; no line: no
+    /// fallback.
     Fallback,
 }
 

@@ -11,7 +11,7 @@ use crate::finding::{Finding, Verdict, inspect};
 use crate::key::{self, Class};
 use crate::keyfile::{Folder, stem};
 use crate::strict::SyntaxError;
-use crate::value::Uuid;
+use crate::value::{NameServers, SshKey, Uuid};
 use crate::wanted::{Check, Time, Wanted};
 
 /// What became of a key.
@@ -91,7 +91,7 @@ pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Ve
         let value = if finding.verdict != Verdict::Good {
             None
         } else if finding.path.to_string() == "os.sshKeys" {
-            Some(ssh_keys(&Config::read(document)))
+            Some(ssh_keys(&Config::read(document).ssh_keys))
         } else {
             document.shown(&finding.path)
         };
@@ -108,10 +108,12 @@ pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Ve
     inspect(document, identity).iter().map(row).collect()
 }
 
-/// The keys that are whole.
-fn ssh_keys(config: &Config) -> Value {
-    config.ssh_keys.iter().map(ToString::to_string).collect()
+fn ssh_keys(keys: &[SshKey]) -> Value {
+    keys.iter().map(ToString::to_string).collect()
 }
+
+/// As long as `fleet-watch` does not read `dns-fallback`.
+const NO_FALLBACK: &str = "there is no fallback; the product's is not used yet either";
 
 /// What the report says of a key whose value is good.
 struct Outcome {
@@ -132,6 +134,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) effects: &'a Effects,
     pub(crate) identity: &'a Uuid,
     pub(crate) keyfiles: &'a Folder,
+    /// While the configuration cannot be stored: why, and the keys that sshd has, which reads the store.
+    pub(crate) unstored: Option<(&'a str, Vec<SshKey>)>,
 }
 
 impl Situation<'_> {
@@ -197,12 +201,20 @@ impl Situation<'_> {
                 Effect::Done | Effect::Untried => {}
             }
         }
+        if let Some((why, keys)) = &self.unstored
+            && key == "os.sshKeys"
+            && *keys != self.config.ssh_keys
+        {
+            return failed((*why).to_owned(), ssh_keys(keys).to_string());
+        }
+        let no_fallback =
+            key == "dnsServers" && matches!(self.config.name_servers, Some(NameServers::NoFallback));
         match self.overridden(key) {
             Some(reason) => failed(reason, self.read_back(key)),
             None => Outcome {
                 state: State::Applied,
                 value,
-                detail: String::new(),
+                detail: if no_fallback { NO_FALLBACK } else { "" }.to_owned(),
             },
         }
     }
@@ -237,7 +249,7 @@ impl Situation<'_> {
                 Some(json!("null"))
             }
             "dnsServers" => texts(wanted.dns.servers.iter().map(ToString::to_string).collect()),
-            "os.sshKeys" => Some(ssh_keys(self.config)),
+            "os.sshKeys" => Some(ssh_keys(&self.config.ssh_keys)),
             key => match (&wanted.check, key.strip_prefix("os.network.connectivity.")?) {
                 (Check::Off, "uri") => Some(json!("null")),
                 (Check::Off, "interval") => Some(json!(0)),
@@ -303,12 +315,11 @@ impl Situation<'_> {
         let good = good
             .filter(|keyfile| !self.keyfiles.refused.contains_key(&keyfile.file))
             .map(|keyfile| {
-                match (
-                    &self.effects.keyfiles,
-                    self.effects.keyfiles_refused.get(&keyfile.name),
-                ) {
+                let mut refused = self.effects.keyfiles_refused.iter();
+                let refused = refused.find(|(name, _)| *name == keyfile.name);
+                match (&self.effects.keyfiles, refused) {
                     (Effect::Failed(reason), _) => row(&keyfile.file, State::Refused, reason.clone()),
-                    (_, Some(reason)) => row(&keyfile.file, State::Refused, (*reason).to_owned()),
+                    (_, Some((_, reason))) => row(&keyfile.file, State::Refused, (*reason).to_owned()),
                     (Effect::Waiting(who), _) => row(&keyfile.file, State::Applied, (*who).to_owned()),
                     _ => row(&keyfile.file, State::Applied, String::new()),
                 }

@@ -5,23 +5,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fleet_base::boot_clock;
+use fleet_base::body::Values;
 use fleet_base::bus::{self, sentence};
 use fleet_base::exit::Exit;
 use fleet_base::file::{self, Durability};
+use fleet_base::idle::Activity;
 use fleet_base::proxy::network_manager;
 use fleet_base::watchdog::{self, Watchdog};
+use fleet_base::{boot_clock, object};
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::mpsc;
 use zbus::connection::Builder;
-use zbus::{Connection, Message, MessageStream};
+use zbus::{Connection, Message};
 
 use crate::boot_folder::BootFolder;
 use crate::config::Config;
 use crate::copies::{Boot, Copies};
-use crate::dbus::{Face, NAME, PATH, Published, Request, Shared};
+use crate::dbus::{Face, Published, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
 use crate::execute::Device;
@@ -83,21 +86,18 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
     // Before the first read, so that no edit falls between.
     let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, KEYFILES)
         .map_err(|error| Ended::io("cannot watch the boot partition", &error))?;
-    let shared = Shared::default();
     let (requests, mut requested) = mpsc::channel(16);
-    let connection = bus
-        .serve_at(PATH, Face::new(requests, shared.clone()))
-        .name(NAME)
-        .build()
-        .await?;
+    let face = Arc::new(Face::new(requests));
+    let connection = bus::open(bus).await?;
+    object::serve(&connection, Arc::clone(&face) as _, &Activity::default()).await?;
     let rule = bus::owner_changed(network_manager::NAME)?;
-    let mut owners = MessageStream::for_match_rule(rule, &connection, None).await?;
+    let mut owners = bus::subscribe(&connection, rule).await?;
     let network_manager_runs = bus::name_owner(&connection, network_manager::NAME)
         .await?
         .is_some();
 
     let mut watchdog = Watchdog::from_environment();
-    let mut service = Service::open(&places, connection.clone(), shared, network_manager_runs)?;
+    let mut service = Service::open(&places, connection.clone(), face, network_manager_runs)?;
     guarded(service.start(), &mut watchdog, &connection).await?;
 
     loop {
@@ -109,6 +109,7 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
             Some(request) = requested.recv() => Occasion::Requested(request),
             Some(changed) = owners.next() => Occasion::NetworkManager(has_owner(&changed?)),
             () = service.retry.due() => Occasion::Retry,
+            () = service.copies.stays_empty() => Occasion::Edited,
             () = watchdog.feed() => continue,
             () = connection.closed() => return Err(bus_is_gone()),
         };
@@ -118,9 +119,11 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
 
 /// Whether the name has an owner after this `NameOwnerChanged`.
 fn has_owner(changed: &Message) -> bool {
-    let body = changed.body();
-    let owners = body.deserialize::<(&str, &str, &str)>();
-    owners.is_ok_and(|(_, _, new)| !new.is_empty())
+    let new_owner = Values::of(changed).and_then(|mut values| {
+        let (_name, _old): (String, String) = (values.take()?, values.take()?);
+        values.take::<String>()
+    });
+    new_owner.is_ok_and(|owner| !owner.is_empty())
 }
 
 fn bus_is_gone() -> Ended {
@@ -167,7 +170,7 @@ struct Service {
     device: Device,
     known: Known,
     effects: Effects,
-    shared: Shared,
+    face: Arc<Face>,
     report: PathBuf,
     retry: Retry,
 }
@@ -176,7 +179,7 @@ impl Service {
     fn open(
         places: &Places,
         connection: Connection,
-        shared: Shared,
+        face: Arc<Face>,
         network_manager_runs: bool,
     ) -> Result<Self, Ended> {
         let (defaults, errors) = Defaults::load(&places.defaults);
@@ -213,7 +216,7 @@ impl Service {
                 hostname_in_force: hostname,
                 ..Effects::default()
             },
-            shared,
+            face,
             report: places.run.join(REPORT),
             retry: Retry::default(),
         })
@@ -252,7 +255,10 @@ impl Service {
                 }
                 self.apply().await;
             }
-            Occasion::Retry => self.apply().await,
+            Occasion::Retry => {
+                self.copies.store_again();
+                self.apply().await;
+            }
             Occasion::Requested(request) => self.answer(request).await,
         }
     }
@@ -313,7 +319,8 @@ impl Service {
 
     /// Says what became of it: on the bus, in the report's file, to systemd.
     async fn publish(&mut self, keyfiles: &Folder) {
-        self.retry.set(self.effects.any_failed());
+        self.retry
+            .set(self.effects.any_failed() || self.copies.is_unstored());
         let Some(wanted) = self.wanted(keyfiles) else {
             return;
         };
@@ -325,6 +332,7 @@ impl Service {
             effects: &self.effects,
             identity: self.copies.identity(),
             keyfiles,
+            unstored: self.copies.unstored_ssh_keys(),
         }
         .report();
         let problems = [
@@ -355,7 +363,7 @@ impl Service {
             (problem, _) => problem.to_owned(),
         });
         write_report(&self.report, &now);
-        if let Err(error) = self.shared.publish(&self.device.connection, now).await {
+        if let Err(error) = self.face.publish(&self.device.connection, now).await {
             log::warn!("the report is not announced on the bus: {}", sentence(&error));
         }
     }

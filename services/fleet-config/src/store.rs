@@ -70,7 +70,8 @@ impl Store {
         Self(folder)
     }
 
-    /// The last accepted configuration; `None` if none was accepted yet.
+    /// The last accepted configuration; `None` if none was accepted yet. Where it is damaged,
+    /// [`Store::boot_document`] is next.
     ///
     /// # Errors
     /// [`Error`].
@@ -90,9 +91,11 @@ impl Store {
         self.save(Self::DOCUMENT, document.to_text().as_bytes())
     }
 
-    /// The boot partition's file as it was last read or written.
-    pub(crate) fn boot_copy(&self) -> Option<Vec<u8>> {
-        file::read(&self.0.join(Self::BOOT_COPY), MAX_BYTES).ok()
+    /// The boot partition's file as it was last read or written, if it is whole.
+    pub(crate) fn boot_document(&self) -> Option<(Vec<u8>, Document)> {
+        let bytes = file::read(&self.0.join(Self::BOOT_COPY), MAX_BYTES).ok()?;
+        let document = Document::parse(&bytes).ok()?;
+        Some((bytes, document))
     }
 
     pub(crate) fn save_boot_copy(&self, bytes: &[u8]) -> Result<(), Error> {
@@ -127,31 +130,7 @@ impl Store {
 
     /// Makes the stored keyfiles these. Equal ones are not written.
     pub(crate) fn save_keyfiles(&self, keyfiles: &Folder) -> Result<(), Error> {
-        let folder = self.0.join(Self::KEYFILES);
-        let failed = |error| Error::File(file::Error::Write(folder.clone(), error));
-        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
-        for keyfile in keyfiles.good.values() {
-            file::write(
-                &folder.join(&keyfile.file),
-                keyfile.bytes.expose(),
-                0o600,
-                Durability::Synced,
-            )?;
-        }
-        for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if !keyfiles
-                .good
-                .values()
-                .any(|keyfile| path.file_name() == Some(keyfile.file.as_ref()))
-            {
-                file::remove(&path, Durability::Synced)?;
-            }
-        }
-        Ok(())
+        write_keyfiles(&self.0.join(Self::KEYFILES), keyfiles)
     }
 
     fn save(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -164,4 +143,27 @@ impl Store {
     pub fn folder(&self) -> &Path {
         &self.0
     }
+}
+
+/// Makes a folder hold these keyfiles and nothing else. Equal ones are not written.
+pub(crate) fn write_keyfiles(folder: &Path, keyfiles: &Folder) -> Result<(), Error> {
+    let failed = |error| Error::File(file::Error::Write(folder.to_owned(), error));
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    for keyfile in keyfiles.good.values() {
+        file::write(
+            &folder.join(&keyfile.file),
+            keyfile.bytes.expose(),
+            0o600,
+            Durability::Synced,
+        )?;
+    }
+    for name in file::names(folder).map_err(failed)? {
+        if !keyfiles.good.values().any(|keyfile| name == *keyfile.file) {
+            file::remove(&folder.join(name), Durability::Synced)?;
+        }
+    }
+    Ok(())
 }

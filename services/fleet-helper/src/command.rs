@@ -40,7 +40,12 @@ impl fmt::Display for Error {
             }
             Self::Failed(path, status, said) => write!(f, "{} failed with {status}: {said}", path.display()),
             Self::TimedOut(path, limit) => {
-                write!(f, "{} was killed: it took longer than {limit:?}", path.display())
+                write!(
+                    f,
+                    "{} was killed: it took longer than {} s",
+                    path.display(),
+                    limit.as_secs()
+                )
             }
         }
     }

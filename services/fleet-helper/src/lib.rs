@@ -9,6 +9,7 @@ mod keyfiles;
 mod service;
 mod verb;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_base::exit::Exit;
@@ -17,10 +18,6 @@ use fleet_base::{bus, idle, runtime};
 use crate::service::Helper;
 use crate::verb::Users;
 
-/// The name on the bus.
-const NAME: &str = "org.fleetos.Helper1";
-/// The object.
-const PATH: &str = "/org/fleetos/Helper1";
 /// How long it stays after the last call.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -38,13 +35,5 @@ async fn serve() -> Exit {
             return Exit::OwnConfiguration;
         }
     };
-    let activity = idle::Activity::default();
-    let helper = Helper::new(users, activity.clone());
-    match bus::system().serve_at(PATH, helper).name(NAME).build().await {
-        Ok(connection) => idle::serve_until_idle(connection, NAME, &activity, QUIET).await,
-        Err(error) => {
-            log::error!("fleet-helper cannot serve {NAME} on the system bus: {error}");
-            Exit::Unavailable
-        }
-    }
+    idle::serve(Arc::new(Helper::new(users)), bus::system(), QUIET).await
 }

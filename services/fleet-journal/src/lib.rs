@@ -9,6 +9,7 @@ mod service;
 mod storage;
 mod switch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_base::exit::Exit;
@@ -17,10 +18,6 @@ use fleet_base::{bus, idle, runtime};
 use crate::service::Journal;
 use crate::storage::Storage;
 
-/// The name on the bus.
-const NAME: &str = "org.fleetos.Journal1";
-/// The object.
-const PATH: &str = "/org/fleetos/Journal1";
 /// How long it stays after the last call.
 const QUIET: Duration = Duration::from_secs(10);
 /// How long a call of ours may take: longer than the helper waits for journald to copy to a slow SD card.
@@ -33,19 +30,6 @@ pub fn main() -> Exit {
 }
 
 async fn serve() -> Exit {
-    let activity = idle::Activity::default();
-    let journal = Journal::new(Storage::default(), activity.clone());
-    let connection = bus::system()
-        .method_timeout(CALL_LIMIT)
-        .serve_at(PATH, journal)
-        .name(NAME)
-        .build()
-        .await;
-    match connection {
-        Ok(connection) => idle::serve_until_idle(connection, NAME, &activity, QUIET).await,
-        Err(error) => {
-            log::error!("fleet-journal cannot serve {NAME} on the system bus: {error}");
-            Exit::Unavailable
-        }
-    }
+    let journal = Journal::new(Storage::default());
+    idle::serve(Arc::new(journal), bus::system().method_timeout(CALL_LIMIT), QUIET).await
 }

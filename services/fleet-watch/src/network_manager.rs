@@ -2,12 +2,10 @@
 //!
 //! The bus is asked who NetworkManager is first, and that one is addressed: nothing here ever starts it.
 
-use std::collections::HashMap;
-
 use fleet_base::bus::{name_owner, sentence};
 use fleet_base::peer::{Peer, Properties};
 use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
-use zbus::{Connection, OwnedVariant};
+use zbus::Connection;
 
 use crate::signals::Signals;
 use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
@@ -92,14 +90,14 @@ impl Reader {
 
         let mut devices = Vec::new();
         let mut primary_interface = None;
-        let mut interfaces = HashMap::new();
+        let mut interfaces = Vec::new();
         let mut controllers = Vec::new();
         for path in paths {
             let Some(device) = unless_gone(peer.properties(&path, &of("Device")).await)? else {
                 continue;
             };
             let interface = interface_of(&device);
-            interfaces.insert(path.clone(), interface.clone());
+            interfaces.push((path.clone(), interface.clone()));
             let Some(kind) = Kind::from_number(device.number("DeviceType")) else {
                 continue;
             };
@@ -117,7 +115,10 @@ impl Reader {
             devices.push(device);
         }
         for (device, controller) in devices.iter_mut().zip(controllers) {
-            device.controller = controller.and_then(|path| interfaces.get(&path).cloned());
+            device.controller = controller.and_then(|path| {
+                let found = interfaces.iter().find(|(listed, _)| *listed == path)?;
+                Some(found.1.clone())
+            });
         }
         Ok(Network {
             startup: manager.flag("Startup"),
@@ -168,7 +169,7 @@ pub(crate) async fn check_connectivity(connection: &Connection) -> zbus::Result<
         return Ok(false);
     };
     Peer::new(connection, owner.as_str())
-        .call::<_, u32>(PATH, NAME, "CheckConnectivity", &())
+        .call(PATH, NAME, "CheckConnectivity", vec![])
         .await?;
     Ok(true)
 }
@@ -310,8 +311,6 @@ impl Resolvers {
 
 /// The VPN profiles that are activated by themselves.
 async fn read_vpn_profiles(peer: &Peer) -> zbus::Result<Vec<VpnProfile>> {
-    type Sections = HashMap<String, HashMap<String, OwnedVariant>>;
-
     let mut profiles = Vec::new();
     for path in peer
         .properties(SETTINGS_PATH, &of("Settings"))
@@ -320,16 +319,16 @@ async fn read_vpn_profiles(peer: &Peer) -> zbus::Result<Vec<VpnProfile>> {
     {
         // Secrets are not among the settings that this method returns.
         let sections = peer
-            .call::<_, Sections>(&path, &of("Settings.Connection"), "GetSettings", &())
+            .call(&path, &of("Settings.Connection"), "GetSettings", vec![])
             .await;
-        let mut sections = match sections {
+        let mut sections: Properties = match sections.and_then(|mut values| values.take()) {
             Ok(sections) => sections,
             Err(error) => {
                 log::debug!("cannot read the profile {path}: {error}");
                 continue;
             }
         };
-        let connection = Properties::from(sections.remove("connection").unwrap_or_default());
+        let connection = sections.take::<Properties>("connection").unwrap_or_default();
         // A default is left out on the bus, and the default is yes.
         if is_vpn(connection.text("type")) && connection.flag_or("autoconnect", true) {
             profiles.push(VpnProfile {

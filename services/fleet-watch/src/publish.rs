@@ -5,7 +5,7 @@ use std::path::Path;
 use fleet_base::file::{self, Durability};
 use fleet_base::{logging, watchdog};
 use log::Level as Priority;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::ladder::Level;
 use crate::verdict::Verdict;
@@ -36,17 +36,6 @@ fn same_rung(one: &Verdict, other: &Verdict) -> bool {
     (one.level, one.reason) == (other.level, other.reason)
 }
 
-/// `connectivity.json`; the names are the contract.
-#[derive(Serialize)]
-struct Document<'v> {
-    level: &'v str,
-    reason: &'v str,
-    status: &'v str,
-    explanation: &'v str,
-    interface: &'v str,
-    since_boottime_us: u64,
-}
-
 /// Writes the JSON file: one object on one line, readable by all, old or new at any instant.
 ///
 /// # Errors
@@ -59,18 +48,17 @@ pub(crate) fn write_file(path: &Path, published: &Published) -> Result<(), file:
         explanation,
         interface,
     } = &published.verdict;
-    let document = Document {
-        level: level.as_str(),
-        reason: reason.as_str(),
-        status: status.as_str(),
-        explanation,
-        interface,
-        since_boottime_us: published.since,
-    };
-    let mut bytes =
-        serde_json::to_vec(&document).map_err(|error| file::Error::Write(path.to_owned(), error.into()))?;
-    bytes.push(b'\n');
-    file::write(path, &bytes, 0o644, Durability::Volatile)?;
+    // The names are the contract.
+    let document = json!({
+        "level": level.as_str(),
+        "reason": reason.as_str(),
+        "status": status.as_str(),
+        "explanation": explanation,
+        "interface": interface,
+        "since_boottime_us": published.since,
+    });
+    let line = format!("{document}\n");
+    file::write(path, line.as_bytes(), 0o644, Durability::Volatile)?;
     Ok(())
 }
 

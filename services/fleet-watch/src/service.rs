@@ -1,24 +1,23 @@
 //! The verdict on the bus.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fleet_base::bus::{self, Error, sentence};
+use fleet_base::object::{self, Answer, Call, Object, Place};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use zbus::fdo::Properties;
-use zbus::names::InterfaceName;
-use zbus::object_server::SignalEmitter;
-use zbus::{Connection, Variant, interface};
+use zbus::{Connection, Variant};
 
 use crate::network_manager;
 use crate::publish::Published;
 
-/// The interface, and the name on the bus.
-pub(crate) const NAME: &str = "org.fleetos.Connectivity1";
-/// The object.
-pub(crate) const PATH: &str = "/org/fleetos/Connectivity1";
+/// Where it is served. Like the documentation of the interface; a test holds them equal.
+const PLACE: Place = Place {
+    name: "org.fleetos.Connectivity1",
+    path: "/org/fleetos/Connectivity1",
+    introspection: include_str!("org.fleetos.Connectivity1.xml"),
+};
 
 /// How long `Recheck` waits for NetworkManager's check. It may take 20 s itself; the caller's own time limit is
 /// usually 10 s, and a sentence serves better than a timeout.
@@ -47,37 +46,14 @@ impl Connectivity {
     }
 
     /// Replaces what is published, and tells who listens what of it changed, in one signal.
-    pub(crate) async fn publish(&self, next: Published, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
-        let before = std::mem::replace(&mut *self.published(), next.clone());
-        let (old, new) = (&before.verdict, &next.verdict);
-        let mut changed = HashMap::new();
-        let texts = [
-            ("Level", old.level.as_str(), new.level.as_str()),
-            ("Reason", old.reason.as_str(), new.reason.as_str()),
-            ("Status", old.status.as_str(), new.status.as_str()),
-            ("Explanation", &old.explanation, &new.explanation),
-            ("Interface", &old.interface, &new.interface),
-        ];
-        for (property, old, new) in texts {
-            if old != new {
-                changed.insert(property, Variant::from(new));
-            }
-        }
-        if before.since != next.since {
-            changed.insert("Since", Variant::from(next.since));
-        }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let interface = InterfaceName::from_static_str_unchecked(NAME);
-        Properties::properties_changed(emitter, interface, changed, (&[]).into()).await
+    pub(crate) async fn publish(&self, next: Published, connection: &Connection) -> zbus::Result<()> {
+        let before = object::properties(self, true);
+        *self.published() = next;
+        object::announce(connection, self, &before).await
     }
-}
 
-#[interface(name = "org.fleetos.Connectivity1", introspection_docs = false)]
-impl Connectivity {
     /// Makes NetworkManager check its connectivity now, and returns when the outcome is published.
-    async fn recheck(&self, #[zbus(connection)] connection: &Connection) -> bus::Result<()> {
+    async fn recheck(&self, connection: &Connection) -> bus::Result<()> {
         let checked = timeout(CHECK_LIMIT, network_manager::check_connectivity(connection)).await;
         let (done, published) = oneshot::channel();
         // The loop is gone only when the process is.
@@ -99,48 +75,38 @@ impl Connectivity {
             )),
         }
     }
+}
 
-    /// The highest rung that holds.
-    #[zbus(property)]
-    fn level(&self) -> &'static str {
-        self.published().verdict.level.as_str()
+impl Object for Connectivity {
+    fn place(&self) -> &'static Place {
+        &PLACE
     }
 
-    /// Why the next rung does not hold; `none` while nothing is wrong.
-    #[zbus(property)]
-    fn reason(&self) -> &'static str {
-        self.published().verdict.reason.as_str()
+    fn property(&self, name: &str) -> Option<Variant<'static>> {
+        let Published { verdict, since } = &*self.published();
+        Some(match name {
+            "Level" => verdict.level.as_str().into(),
+            "Reason" => verdict.reason.as_str().into(),
+            "Status" => verdict.status.as_str().into(),
+            "Explanation" => verdict.explanation.clone().into(),
+            "Interface" => verdict.interface.clone().into(),
+            "Since" => (*since).into(),
+            _ => return None,
+        })
     }
 
-    /// `online`, `heartbeat-only`, `vpn-only` or `offline`.
-    #[zbus(property)]
-    fn status(&self) -> &'static str {
-        self.published().verdict.status.as_str()
-    }
-
-    /// The same as a sentence.
-    #[zbus(property)]
-    fn explanation(&self) -> String {
-        self.published().verdict.explanation.clone()
-    }
-
-    /// The interface that the level was measured on; empty if there is none.
-    #[zbus(property)]
-    fn interface(&self) -> String {
-        self.published().verdict.interface.clone()
-    }
-
-    /// When this level and reason began, in microseconds of `CLOCK_BOOTTIME`.
-    #[zbus(property)]
-    fn since(&self) -> u64 {
-        self.published().since
+    fn call<'c>(&'c self, call: &'c Call) -> Answer<'c> {
+        Box::pin(async move {
+            match call.method().as_str() {
+                "Recheck" => self.recheck(&call.connection).await.map(|()| None),
+                _ => Err(call.unknown()),
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use zbus::object_server::Interface;
-
     use super::*;
     use crate::snapshot::Snapshot;
     use crate::verdict::judge;
@@ -149,10 +115,10 @@ mod tests {
     fn the_documented_interface_is_the_one_that_is_served() {
         let (requests, _) = mpsc::channel(1);
         let object = Connectivity::new(Published::next(None, judge(&Snapshot::Absent), 0), requests);
-        let mut xml = String::new();
-        object.introspect_to_writer(&mut xml, 0);
+        let mismatches = object::mismatches(&object, include_str!("service.rs"));
+        assert_eq!(mismatches, [""; 0]);
         assert_eq!(
-            xml,
+            PLACE.introspection,
             include_str!("../../../docs/dbus/org.fleetos.Connectivity1.xml")
         );
     }

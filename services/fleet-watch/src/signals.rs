@@ -3,15 +3,15 @@
 //! Nothing is learned from a signal but that something changed (and why an activation failed, which no property
 //! keeps); the state is read afterwards. So a signal that is lost, doubled or forged does no harm.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fleet_base::body::Values;
 use fleet_base::bus;
 use fleet_base::proxy::network_manager::NAME;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
-use zbus::{Connection, MatchRule, Message, MessageStream, message::Type};
+use zbus::{Connection, MatchRule, Message, message::Type};
 
 use crate::snapshot::Failure;
 
@@ -40,7 +40,7 @@ pub(crate) struct Signals {
     /// A profile was added, edited or removed.
     profiles_changed: AtomicBool,
     /// Object path of a device → why its last activation failed.
-    failures: Mutex<HashMap<String, Failure>>,
+    failures: Mutex<Vec<(String, Failure)>>,
 }
 
 impl Signals {
@@ -95,12 +95,16 @@ impl Signals {
 
     /// Why the last activation of the device failed, if none has succeeded since.
     pub(crate) fn failure(&self, device: &str) -> Option<Failure> {
-        self.failures().get(device).copied()
+        let failures = self.failures();
+        failures
+            .iter()
+            .find(|(failed, _)| failed == device)
+            .map(|&(_, failure)| failure)
     }
 
     /// Forgets devices that are not there any more.
     pub(crate) fn retain_devices(&self, devices: &[String]) {
-        self.failures().retain(|device, _| devices.contains(device));
+        self.failures().retain(|(device, _)| devices.contains(device));
     }
 
     /// Takes messages off the connection at once, in a task of its own: a queue that nobody empties would hold up
@@ -111,7 +115,7 @@ impl Signals {
         rule: MatchRule<'static>,
         note: fn(&Self, &Message),
     ) -> zbus::Result<()> {
-        let mut messages = MessageStream::for_match_rule(rule, connection, None).await?;
+        let mut messages = bus::subscribe(connection, rule).await?;
         let signals = Arc::clone(self);
         tokio::spawn(async move {
             while let Some(Ok(message)) = messages.next().await {
@@ -137,32 +141,26 @@ impl Signals {
     /// `Device.StateChanged(new, old, reason)`.
     fn note_state(&self, message: &Message) {
         let header = message.header();
-        let body = message.body();
-        if let (Some(path), Ok((new, _, reason))) = (header.path(), body.deserialize::<(u32, u32, u32)>()) {
+        let values = Values::of(message)
+            .and_then(|mut values| Ok::<[u32; 3], _>([values.take()?, values.take()?, values.take()?]));
+        if let (Some(path), Ok([new, _, reason])) = (header.path(), values) {
             self.remember(path.as_str(), new, reason);
         }
     }
 
     /// A failure counts until an activation succeeds, somebody ends it, or the device goes away.
     fn remember(&self, device: &str, new_state: u32, reason: u32) {
+        let failure = match new_state {
+            STATE_FAILED => Failure::from_number(reason),
+            STATE_ACTIVATED | STATE_DEACTIVATING | 0..=STATE_UNAVAILABLE => None,
+            _ => return,
+        };
         let mut failures = self.failures();
-        match new_state {
-            STATE_FAILED => match Failure::from_number(reason) {
-                Some(failure) => {
-                    failures.insert(device.to_owned(), failure);
-                }
-                None => {
-                    failures.remove(device);
-                }
-            },
-            STATE_ACTIVATED | STATE_DEACTIVATING | 0..=STATE_UNAVAILABLE => {
-                failures.remove(device);
-            }
-            _ => {}
-        }
+        failures.retain(|(failed, _)| failed != device);
+        failures.extend(failure.map(|failure| (device.to_owned(), failure)));
     }
 
-    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
+    fn failures(&self) -> MutexGuard<'_, Vec<(String, Failure)>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,18 +3,19 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_base::idle::Activity;
 use fleet_base::watchdog::{self, Watchdog};
-use fleet_base::{boot_clock, paths};
+use fleet_base::{boot_clock, object, paths};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use zbus::Connection;
-use zbus::object_server::InterfaceRef;
 
 use crate::network_manager::Reader;
 use crate::publish::{Published, write_file, write_journal};
-use crate::service::{Connectivity, NAME, PATH, Request};
+use crate::service::{Connectivity, Request};
 use crate::settle::Settle;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
@@ -41,12 +42,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut last_read = Instant::now();
     let first = Published::next(None, judge(&snapshot), boot_clock::now_us());
     tell(None, &first);
-    let server = connection.object_server();
-    server
-        .at(PATH, Connectivity::new(first.clone(), requests))
-        .await?;
-    connection.request_name(NAME).await?;
-    let object: InterfaceRef<Connectivity> = server.interface(PATH).await?;
+    let object = Arc::new(Connectivity::new(first.clone(), requests));
+    object::serve(connection, Arc::clone(&object) as _, &Activity::default()).await?;
     watchdog::ready(&first.verdict.explanation);
 
     let mut published = first;
@@ -78,8 +75,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
         if next != published {
             tell(Some(&published), &next);
             published = next.clone();
-            let emitter = object.signal_emitter();
-            object.get().await.publish(next, emitter).await?;
+            object.publish(next, connection).await?;
         }
         if let Some(request) = request {
             // A caller that has given up is no fault.

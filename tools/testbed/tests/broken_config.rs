@@ -62,10 +62,15 @@ fn a_file_broken_later_leaves_the_device_as_it_was() -> Result<()> {
     device
         .run("fleet config show")?
         .mentions("0123456789abcdef0123456789abcdef")?;
-    // An emptied file is no edit either; the last accepted one is written back.
-    device.run(": > /boot/config.json")?.succeeds()?;
-    device.soon(Duration::from_secs(2), "grep -c alpha /boot/config.json", "1")?;
+    // A file that is gone is no edit; the last accepted one is written back.
     device.run("rm /boot/config.json")?.succeeds()?;
     device.soon(Duration::from_secs(2), "grep -c alpha /boot/config.json", "1")?;
+    // Nor is an emptied one, which somebody may be writing just now: it is left to them for a while.
+    device
+        .run(r#"(sleep 3; echo '{"hostname": "slow"}') > /boot/config.json"#)?
+        .succeeds()?;
+    device.soon(Duration::from_secs(2), "uname -n", "slow")?;
+    device.run(": > /boot/config.json")?.succeeds()?;
+    device.soon(Duration::from_secs(60), "grep -c slow /boot/config.json", "1")?;
     Ok(())
 }

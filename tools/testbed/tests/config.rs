@@ -213,3 +213,28 @@ fn profiles_come_and_go_with_the_boot_partition() -> Result<()> {
         .says("192.0.2.9/24")?;
     Ok(())
 }
+
+#[test]
+fn a_boot_partition_that_lost_everything_costs_no_profile() -> Result<()> {
+    let keyfile = "[connection]\\nid=kept\\ntype=ethernet\\nautoconnect=false\\n";
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device
+        .run(&format!(
+            "mkdir -p /boot/system-connections && printf '{keyfile}' > /boot/system-connections/kept"
+        ))?
+        .succeeds()?;
+    device.soon(SECOND * 3, "nmcli -g connection.id connection show kept", "kept")?;
+    device.run("rm -rf /boot/*; sleep 3")?.succeeds()?;
+    device
+        .run("nmcli -g connection.id connection show kept")?
+        .says("kept")?;
+    device.cut()?;
+    device
+        .run("nmcli -g connection.id connection show kept; sleep 2")?
+        .says("kept")?;
+    device
+        .run("nmcli -g connection.id connection show kept")?
+        .says("kept")?;
+    device.run("ls /boot/config.json")?.succeeds()?;
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use zbus::Connection;
 
 use crate::peer::{Peer, Properties};
+use crate::pending::Pending;
 
 const NAME: &str = "org.fleetos.Config1";
 const PATH: &str = "/org/fleetos/Config1";
@@ -60,21 +61,21 @@ impl ConfigProxy {
 
     /// The value of a key (dotted path) as JSON text; the empty key is the whole document. Secrets read `"…"`.
     pub async fn get(&self, key: &str) -> zbus::Result<String> {
-        self.0.call(PATH, NAME, "Get", &key).await
+        self.0.call(PATH, NAME, "Get", vec![key.into()]).await?.take()
     }
 
     /// Sets a key to a JSON value, stores and applies.
-    pub async fn set(&self, key: &str, json: &str) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Set", &(key, json)).await
+    pub fn set<'a>(&'a self, key: &'a str, json: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Set", vec![key.into(), json.into()])
     }
 
     /// Removes a key, stores and applies.
-    pub async fn unset(&self, key: &str) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Unset", &key).await
+    pub fn unset<'a>(&'a self, key: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Unset", vec![key.into()])
     }
 
     /// Reads the boot partition and applies again now.
-    pub async fn apply(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Apply", &()).await
+    pub fn apply(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Apply", vec![])
     }
 }

@@ -2,7 +2,9 @@
 
 use zbus::Connection;
 
+use crate::body::Body;
 use crate::peer::Peer;
+use crate::pending::Pending;
 
 const NAME: &str = "org.fleetos.Helper1";
 const PATH: &str = "/org/fleetos/Helper1";
@@ -21,34 +23,38 @@ impl HelperProxy {
     }
 
     /// Sets the transient host name (RFC 1123).
-    pub async fn set_hostname(&self, name: &str) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "SetHostname", &name).await
+    pub fn set_hostname<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetHostname", vec![name.into()])
     }
 
     /// Makes chrony read its source files again.
-    pub async fn reload_time_sources(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "ReloadTimeSources", &()).await
+    pub fn reload_time_sources(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "ReloadTimeSources", vec![])
     }
 
     /// Makes the set of keyfiles that come from the boot partition exactly these (name, content).
     ///
     /// Returns the path of each, in order, and an empty path for one that was not changed.
     pub async fn set_connection_profiles(&self, profiles: &[(&str, &[u8])]) -> zbus::Result<Vec<String>> {
-        self.0.call(PATH, NAME, "SetConnectionProfiles", &profiles).await
+        let profiles = Body::Files(profiles);
+        self.0
+            .send(PATH, NAME, "SetConnectionProfiles", profiles)
+            .await?
+            .take()
     }
 
     /// Starts or stops `fleet-development.target`.
-    pub async fn set_development_mode(&self, on: bool) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "SetDevelopmentMode", &on).await
+    pub fn set_development_mode(&self, on: bool) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetDevelopmentMode", vec![on.into()])
     }
 
     /// Makes journald store on the data partition.
-    pub async fn flush_journal(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "FlushJournal", &()).await
+    pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "FlushJournal", vec![])
     }
 
     /// Makes journald store in RAM again.
-    pub async fn relinquish_journal(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "RelinquishJournal", &()).await
+    pub fn relinquish_journal(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "RelinquishJournal", vec![])
     }
 }

@@ -3,6 +3,7 @@
 use zbus::Connection;
 
 use crate::peer::Peer;
+use crate::pending::Pending;
 
 const NAME: &str = "org.freedesktop.hostname1";
 const PATH: &str = "/org/freedesktop/hostname1";
@@ -21,12 +22,13 @@ impl HostnameProxy {
     }
 
     /// Sets the transient host name. `interactive`: whether polkit may ask somebody.
-    pub async fn set_hostname(&self, name: &str, interactive: bool) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "SetHostname", &(name, interactive)).await
+    pub fn set_hostname<'a>(&'a self, name: &'a str, interactive: bool) -> Pending<'a, zbus::Result<()>> {
+        self.0
+            .tell(PATH, NAME, "SetHostname", vec![name.into(), interactive.into()])
     }
 
     /// The host name in force.
     pub async fn hostname(&self) -> zbus::Result<String> {
-        self.0.property(PATH, NAME, "Hostname").await
+        self.0.text(PATH, NAME, "Hostname").await
     }
 }

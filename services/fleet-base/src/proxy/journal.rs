@@ -3,6 +3,7 @@
 use zbus::Connection;
 
 use crate::peer::{Peer, Properties};
+use crate::pending::Pending;
 
 const NAME: &str = "org.fleetos.Journal1";
 const PATH: &str = "/org/fleetos/Journal1";
@@ -50,12 +51,12 @@ impl JournalProxy {
     }
 
     /// Stores on the data partition from now on, with what is still only in RAM.
-    pub async fn persist(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Persist", &()).await
+    pub fn persist(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Persist", vec![])
     }
 
     /// Stores in RAM from now on; what is on flash stays readable.
-    pub async fn volatile(&self) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Volatile", &()).await
+    pub fn volatile(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Volatile", vec![])
     }
 }

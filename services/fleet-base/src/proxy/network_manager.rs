@@ -3,6 +3,7 @@
 use zbus::Connection;
 
 use crate::peer::Peer;
+use crate::pending::Pending;
 
 /// NetworkManager's well-known name, and its main interface.
 pub const NAME: &str = "org.freedesktop.NetworkManager";
@@ -38,8 +39,8 @@ impl NetworkManagerProxy {
     }
 
     /// Reloads configuration; see [`RELOAD_CONF`].
-    pub async fn reload(&self, flags: u32) -> zbus::Result<()> {
-        self.0.call(PATH, NAME, "Reload", &flags).await
+    pub fn reload(&self, flags: u32) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Reload", vec![flags.into()])
     }
 
     /// The connectivity check.
@@ -52,17 +53,19 @@ impl NetworkManagerProxy {
         })
     }
 
-    /// Reads these keyfiles. Returns whether all were read, and the files that were not.
-    pub async fn load_connections(&self, files: &[&str]) -> zbus::Result<(bool, Vec<String>)> {
-        self.0
-            .call(SETTINGS_PATH, SETTINGS, "LoadConnections", &files)
-            .await
+    /// Reads these keyfiles. Returns those that were not read.
+    pub async fn load_connections(&self, files: &[&str]) -> zbus::Result<Vec<String>> {
+        let arguments = vec![files.to_vec().into()];
+        let mut values = self
+            .0
+            .call(SETTINGS_PATH, SETTINGS, "LoadConnections", arguments)
+            .await?;
+        let _all_were_read: bool = values.take()?;
+        values.take()
     }
 
     /// Reads all profiles from disk again; ones whose file is gone disappear.
-    pub async fn reload_connections(&self) -> zbus::Result<bool> {
-        self.0
-            .call(SETTINGS_PATH, SETTINGS, "ReloadConnections", &())
-            .await
+    pub fn reload_connections(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(SETTINGS_PATH, SETTINGS, "ReloadConnections", vec![])
     }
 }

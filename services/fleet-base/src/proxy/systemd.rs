@@ -3,6 +3,7 @@
 use zbus::{Connection, OwnedObjectPath};
 
 use crate::peer::Peer;
+use crate::pending::Pending;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -22,25 +23,31 @@ impl ManagerProxy {
         Self(Peer::new(connection, NAME))
     }
 
-    /// Queues a start job. `mode` is `replace`, `fail`, … ; returns the job.
-    pub async fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath> {
-        self.0.call(PATH, MANAGER, "StartUnit", &(name, mode)).await
+    /// Queues a start job. `mode` is `replace`, `fail`, …
+    pub fn start_unit<'a>(&'a self, name: &'a str, mode: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0
+            .tell(PATH, MANAGER, "StartUnit", vec![name.into(), mode.into()])
     }
 
     /// Queues a stop job.
-    pub async fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath> {
-        self.0.call(PATH, MANAGER, "StopUnit", &(name, mode)).await
+    pub fn stop_unit<'a>(&'a self, name: &'a str, mode: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0
+            .tell(PATH, MANAGER, "StopUnit", vec![name.into(), mode.into()])
     }
 
     /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its
     /// names. `NoSuchUnit` if it is not loaded.
     pub async fn active_state(&self, name: &str) -> zbus::Result<String> {
-        let unit: OwnedObjectPath = self.0.call(PATH, MANAGER, "GetUnit", &name).await?;
-        self.0.property(unit.as_str(), UNIT, "ActiveState").await
+        let unit: OwnedObjectPath = self
+            .0
+            .call(PATH, MANAGER, "GetUnit", vec![name.into()])
+            .await?
+            .take()?;
+        self.0.text(unit.as_str(), UNIT, "ActiveState").await
     }
 
     /// The state of the system as `systemctl is-system-running` shows it.
     pub async fn system_state(&self) -> zbus::Result<String> {
-        self.0.property(PATH, MANAGER, "SystemState").await
+        self.0.text(PATH, MANAGER, "SystemState").await
     }
 }

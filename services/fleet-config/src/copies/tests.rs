@@ -3,9 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::document::{self, KeyPath};
+use crate::finding::Verdict;
+
+mod loss;
 
 const UUID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -160,7 +165,7 @@ fn an_empty_or_absent_file_is_written_again() {
             Some(bytes) => device.edit(bytes),
             None => std::fs::remove_file(device.path("boot/config.json")).unwrap(),
         }
-        copies.import();
+        copies.import_after(Duration::ZERO);
         assert_eq!(device.on_boot(), good, "as the person wrote it");
         assert_eq!(
             (hostname(&copies), copies.problem().as_str()),
@@ -196,19 +201,6 @@ fn a_refused_key_keeps_its_value_over_a_restart() {
         device.on_boot().contains("kit chen"),
         "what the person wrote is left to the person"
     );
-}
-
-#[test]
-fn a_damaged_store_gives_way_to_the_boot_partition() {
-    let device = Device::with(&format!(r#"{{"hostname":"kitchen","uuid":"{UUID}"}}"#));
-    drop(device.start());
-    std::fs::write(device.path("state/config.json"), b"\0\0\0").unwrap();
-    let copies = device.start();
-    assert_eq!(
-        (hostname(&copies), copies.problem().as_str()),
-        (Some("kitchen"), "")
-    );
-    assert_eq!(copies.identity().to_string(), UUID);
 }
 
 #[test]
@@ -342,35 +334,4 @@ fn a_store_that_cannot_be_written_refuses_a_change() {
         assert!(device.on_boot().contains("kitchen"));
     }
     lock(&device.path("state"), 0o700);
-}
-
-#[test]
-fn keyfiles_hold_until_they_are_removed() {
-    const KEYFILE: &str = "[connection]\nid=office\n";
-    let device = Device::with("{}");
-    let folder = device.path("boot/system-connections");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("office.nmconnection"), KEYFILE).unwrap();
-    let mut copies = device.start();
-    let names = |copies: &mut Copies| copies.keyfiles().good.into_keys().collect::<Vec<_>>();
-    assert_eq!(names(&mut copies), ["office"]);
-
-    std::fs::write(folder.join("office.nmconnection"), "").unwrap();
-    let mut copies = device.start();
-    assert_eq!(names(&mut copies), ["office"], "damaged: the last good one");
-    assert_eq!(copies.keyfiles().refused.len(), 1);
-
-    std::fs::rename(device.path("boot"), device.path("gone")).unwrap();
-    let mut copies = device.start();
-    assert_eq!(
-        names(&mut copies),
-        ["office"],
-        "no boot partition: the last good ones"
-    );
-    std::fs::rename(device.path("gone"), device.path("boot")).unwrap();
-
-    std::fs::remove_dir_all(&folder).unwrap();
-    let mut copies = device.start();
-    assert!(names(&mut copies).is_empty(), "the folder was removed");
-    assert!(names(&mut device.start()).is_empty());
 }

@@ -458,6 +458,41 @@ async fn a_hundred_edits_converge_to_the_last() {
 }
 
 #[tokio::test]
+async fn a_store_that_fails_is_told_and_tried_again() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINrEGH2ofxVbbHY9RGew4bkVvleiMbzvvc94SXKuIZlv me";
+    let Some(test) = Test::new(r#"{"hostname":"kitchen"}"#).await else {
+        return;
+    };
+    let (_service, config) = test.start().await;
+    std::fs::create_dir(test.path("state/config.json.new")).unwrap();
+    let edit = format!(r#"{{"hostname":"cellar","os":{{"sshKeys":["{KEY}"]}}}}"#);
+    std::fs::write(test.path("boot/config.json"), edit).unwrap();
+    eventually(async || config.read().await.unwrap().hostname == "cellar").await;
+    let problem = config.read().await.unwrap().problem;
+    assert!(problem.contains("lost at power-off"), "{problem}");
+    assert_eq!(row(&config, "hostname").await.0, "applied");
+    assert_eq!(
+        row(&config, "os.sshKeys").await,
+        ("refused".into(), "[]".into(), problem),
+        "sshd reads the store"
+    );
+    std::fs::remove_dir(test.path("state/config.json.new")).unwrap();
+    eventually(async || config.read().await.unwrap().problem.is_empty()).await;
+    assert_eq!(row(&config, "os.sshKeys").await.0, "applied");
+}
+
+#[tokio::test]
+async fn without_a_fallback_the_report_says_that_none_is_used_yet() {
+    let Some(test) = Test::new(r#"{"dnsServers":"null"}"#).await else {
+        return;
+    };
+    let (_service, config) = test.start().await;
+    let manager = test.network_manager().await;
+    eventually(async || row(&config, "dnsServers").await.2.contains("not used yet")).await;
+    drop(manager);
+}
+
+#[tokio::test]
 async fn the_service_ends_when_the_bus_does() {
     let Some(mut test) = Test::new("{}").await else {
         return;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Refusal;
 use super::hostname::domain;
 
-/// An `http` or `https` address: scheme, host, optional port, path and query, of the characters that RFC 3986
+/// An `http` or `https` address: scheme, host, optional port, path and query, no user or password, of the characters that RFC 3986
 /// allows in it. So it is one value of one line in NetworkManager's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckUri(String);
@@ -42,13 +42,17 @@ impl TryFrom<&str> for CheckUri {
             return refuse("an address has no spaces, quotes, backslashes, # or characters beyond ASCII");
         }
         let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        if authority.contains('@') {
+            return refuse(
+                "an address has no user and password: they cannot be kept secret, because NetworkManager publishes it",
+            );
+        }
+        let (host, port) = match authority.strip_prefix('[').and_then(|host| host.split_once(']')) {
             Some((address, after)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (None, after),
             Some(_) => return refuse("between the brackets of an address there is an IPv6 address"),
             None => {
-                let end = host.find(':').unwrap_or(host.len());
-                (Some(&host[..end]), &host[end..])
+                let end = authority.find(':').unwrap_or(authority.len());
+                (Some(&authority[..end]), &authority[end..])
             }
         };
         if host.is_some_and(|host| domain(host).is_err()) {
@@ -116,7 +120,7 @@ mod tests {
             "https://a.example:8443/c?x=1&y=%20",
             "http://10.0.0.1",
             "http://[2001:db8::1]:80/",
-            "http://user:password@a.example/",
+            "http://a/x@y?z@",
         ] {
             assert!(CheckUri::try_from(ok).is_ok(), "{ok}");
         }
@@ -138,6 +142,9 @@ mod tests {
             "http://a/#x",
             "http://a/\\n",
             "http://ä.example",
+            "http://user:password@a.example/",
+            "http://user@a.example",
+            "http://@a.example?x",
         ] {
             assert!(CheckUri::try_from(bad).is_err(), "{bad}");
         }
@@ -147,6 +154,13 @@ mod tests {
     fn a_password_in_a_refused_address_is_not_repeated() {
         let error = CheckUri::try_from("http://me:hunter2@a b").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
+        let error = CheckUri::try_from("http://me:hunter2@a/")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("cannot be kept secret") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[test]

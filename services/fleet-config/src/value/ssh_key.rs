@@ -21,6 +21,33 @@ const TYPES: &[(&str, usize)] = &[
     ("sk-ecdsa-sha2-nistp256@openssh.com", 3),
 ];
 
+/// The options that may stand before the type (sshd(8), AUTHORIZED_KEYS FILE FORMAT), in any case; with `=` those
+/// that have a value in double quotes.
+const OPTIONS: &[&str] = &[
+    "agent-forwarding",
+    "cert-authority",
+    "command=",
+    "environment=",
+    "expiry-time=",
+    "from=",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-X11-forwarding",
+    "permitlisten=",
+    "permitopen=",
+    "port-forwarding",
+    "principals=",
+    "pty",
+    "restrict",
+    "tunnel=",
+    "user-rc",
+    "verify-required",
+    "X11-forwarding",
+];
+
 impl SshKey {
     /// Longer than any real one: RSA with 16384 bits takes 2.8 KB.
     const MAX: usize = 8192;
@@ -51,23 +78,20 @@ impl TryFrom<&str> for SshKey {
             return refuse("a public key is one line");
         }
         let known = |word: &str| TYPES.iter().find(|(name, _)| *name == word);
-        let first = word(text);
-        let (after_options, kind) = match known(first) {
-            Some(kind) => (text, kind),
-            None => {
-                let after = text[options_end(text)..].trim_start();
-                match known(word(after)) {
-                    Some(kind) => (after, kind),
-                    None if first.starts_with("ssh-dss") => {
-                        return refuse("DSA keys are no longer accepted by sshd");
-                    }
-                    None => {
-                        return refuse("a public key begins with its type, such as ssh-ed25519 or ssh-rsa");
-                    }
-                }
-            }
+        let keyed = match known(word(text)) {
+            Some(_) => text,
+            None => after_options(text).unwrap_or(""),
         };
-        let encoded = word(after_options[kind.0.len()..].trim_start());
+        let Some(kind) = known(word(keyed)) else {
+            return refuse(if word(text).starts_with("ssh-dss") {
+                "DSA keys are no longer accepted by sshd"
+            } else if text.split(' ').any(|word| known(word).is_some()) {
+                "what stands before the type of the key is no list of options of sshd(8)"
+            } else {
+                "a public key begins with its type, such as ssh-ed25519 or ssh-rsa"
+            });
+        };
+        let encoded = word(keyed[kind.0.len()..].trim_start_matches(' '));
         let Some(blob) = base64(encoded) else {
             return refuse("the key after its type is not whole (base64): copy it again");
         };
@@ -84,24 +108,42 @@ impl fmt::Display for SshKey {
     }
 }
 
-/// The first word.
+/// The first word. Of the blanks only this one gets here: a tab is a control character.
 fn word(text: &str) -> &str {
-    text.split([' ', '\t']).next().unwrap_or("")
+    text.split(' ').next().unwrap_or("")
 }
 
-/// Where the options before a key end: at the first blank outside double quotes (sshd(8)).
-fn options_end(text: &str) -> usize {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b' ' | b'\t' if !quoted => return at,
-            b'"' if !escaped => quoted = !quoted,
-            _ => {}
+/// What follows a list of options; `None` if the text does not begin with one.
+fn after_options(mut text: &str) -> Option<&str> {
+    loop {
+        let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let mut end = text.bytes().take_while(|byte| name(*byte)).count();
+        let has_value = text[end..].starts_with('=');
+        end += usize::from(has_value);
+        let (option, rest) = text.split_at(end);
+        OPTIONS.iter().find(|known| known.eq_ignore_ascii_case(option))?;
+        text = rest;
+        if has_value {
+            text = after_quoted(text)?;
         }
-        escaped = byte == b'\\' && !escaped;
+        match text.split_at_checked(1)? {
+            (",", rest) => text = rest,
+            (" ", rest) => return Some(rest.trim_start_matches(' ')),
+            _ => return None,
+        }
     }
-    text.len()
+}
+
+/// What follows a value in double quotes. `\"` is the only escape (OpenSSH's auth-options.c).
+fn after_quoted(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('"')?;
+    let mut before = 0;
+    let ends = |byte: u8| {
+        let ends = byte == b'"' && before != b'\\';
+        before = byte;
+        ends
+    };
+    text.get(text.bytes().position(ends)? + 1..)
 }
 
 /// Whether the blob is exactly the type's name and that many more fields, the key among them of a plausible size.
@@ -179,6 +221,7 @@ mod tests {
             ED25519.replace(" somebody@example", ""),
             format!("from=\"10.0.0.0/8\",no-agent-forwarding {ED25519}"),
             format!("command=\"echo \\\"a b\\\"\" {ED25519}"),
+            format!("No-PTY,restrict,Command=\"id, # x\",permitopen=\"[::1]:22\"   {ED25519}"),
         ] {
             assert!(SshKey::try_from(ok.as_str()).is_ok(), "{ok}");
         }
@@ -208,6 +251,35 @@ mod tests {
         assert!(
             private.contains("private key") && !private.contains("hunter2"),
             "{private}"
+        );
+    }
+
+    #[test]
+    fn refuses_what_sshd_would_not_take_as_options() {
+        for bad in [
+            "#",
+            "# ",
+            "#restrict ",
+            "no-ptty ",
+            "hunter2 ",
+            "restrict,hunter2 ",
+            "restrict, ",
+            ",restrict ",
+            "restrict=\"yes\" ",
+            "command ",
+            "command=id ",
+            "command=\"id ",
+            "command=\"id\\\" ",
+            "command=\"id\"x ",
+            "from=\"a\" , restrict ",
+        ] {
+            let line = format!("{bad}{ED25519}");
+            assert!(SshKey::try_from(line.as_str()).is_err(), "{line}");
+        }
+        let error = SshKey::try_from(format!("no-ptty {ED25519}").as_str()).unwrap_err();
+        assert!(
+            error.to_string().contains("no list of options of sshd(8)"),
+            "{error}"
         );
     }
 

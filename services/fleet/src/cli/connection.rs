@@ -14,6 +14,6 @@ pub(super) async fn open() -> Result<Connection, Failure> {
 
 /// Connects for calls that may take this long.
 pub(super) async fn open_for(timeout: Duration) -> Result<Connection, Failure> {
-    let connection = bus::system().method_timeout(timeout).build().await;
+    let connection = bus::open(bus::system().method_timeout(timeout)).await;
     connection.map_err(|error| Failure::call("dbus", &error))
 }

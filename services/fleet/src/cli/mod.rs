@@ -15,6 +15,7 @@ mod status;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::pin::{Pin, pin};
 
 use fleet_base::exit::Exit;
 
@@ -53,6 +54,11 @@ fn run(invocation: &Invocation) -> Result<Exit, Failure> {
 
 /// Waits for a command that talks to the bus.
 fn wait(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    wait_for(pin!(command))
+}
+
+/// Once for all commands, not once each: a runtime is some KiB.
+fn wait_for(command: Pin<&mut dyn Future<Output = Result<Exit, Failure>>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
