@@ -28,8 +28,6 @@ pub struct Arguments {
 
 /// What stays resident: ours, and the baselines.
 const RESIDENT: [&str; 4] = ["fleet-config", "fleet-watch", "dbus", "NetworkManager"];
-/// What is started by a call and gone when idle.
-const ON_DEMAND: [&str; 2] = ["fleet-journal", "fleet-helper"];
 
 /// Measures, prints the table and writes the JSON.
 pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -50,19 +48,27 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let before = sample_all(&mut device, &RESIDENT)?;
     std::thread::sleep(Duration::from_secs(arguments.idle));
     let after = sample_all(&mut device, &RESIDENT)?;
-    for ((name, before), after) in RESIDENT.into_iter().zip(before).zip(after) {
-        ensure!(before.pid == after.pid, "{name} restarted while it was measured");
-        let wakeups = after.wakeups - before.wakeups;
-        processes.push(process(&mut device, name, &after, Some(wakeups))?);
+    // Reading its properties starts the journal service. Memory is that of the three at the same moment: they share the
+    // executable's pages, and PSS divides these among those who run.
+    device.run("fleet journal status")?.succeeds()?;
+    let memory = sample_all(&mut device, &RESIDENT)?;
+    let journal = sample(&mut device, "fleet-journal")?;
+    for (((name, before), after), memory) in RESIDENT.into_iter().zip(before).zip(after).zip(memory) {
+        ensure!(before.pid == memory.pid, "{name} restarted while it was measured");
+        processes.push(process(
+            &mut device,
+            name,
+            &memory,
+            Some(after.wakeups - before.wakeups),
+        )?);
     }
-    for name in ON_DEMAND {
-        // A read of its properties starts the one; the other is started by what the first does.
-        device
-            .run("fleet journal persist && fleet journal volatile")?
-            .succeeds()?;
-        let sample = sample(&mut device, name)?;
-        processes.push(process(&mut device, name, &sample, None)?);
-    }
+    processes.push(process(&mut device, "fleet-journal", &journal, None)?);
+    // Started by what the journal service asks of it.
+    device
+        .run("fleet journal persist && fleet journal volatile")?
+        .succeeds()?;
+    let helper = sample(&mut device, "fleet-helper")?;
+    processes.push(process(&mut device, "fleet-helper", &helper, None)?);
 
     eprintln!("bench: timing {} edits and switches", arguments.repeat);
     let edit = timed(&mut device, arguments.repeat, EDIT)?;

@@ -67,6 +67,7 @@ pub const QEMU: &[Tool] = &[
 pub const CHECKS: &[Tool] = &[
     tool("git", "git"),
     tool("shellcheck", "shellcheck"),
+    tool("dbus-daemon", "dbus-daemon"),
     tool("ssh", "openssh-client"),
 ];
 
