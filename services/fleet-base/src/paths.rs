@@ -5,10 +5,6 @@
 
 /// The boot partition (FAT), which people edit on other computers.
 pub const BOOT: &str = "/boot";
-/// The configuration people write.
-pub const BOOT_CONFIG: &str = "/boot/config.json";
-/// NetworkManager keyfiles people write.
-pub const BOOT_CONNECTIONS: &str = "/boot/system-connections";
 /// The state partition.
 pub const STATE: &str = "/var/lib/fleet";
 /// What `fleet-config` keeps on it: the identity and the last accepted configuration.

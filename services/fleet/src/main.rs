@@ -1,7 +1,7 @@
 //! The one executable.
 //!
 //! The name it is called by picks the service; `fleet` is the command line. One executable, because the services share
-//! most of their code: measured, three in one take a third of the disk and half of the memory of three apart.
+//! most of their code, which is then on the disk and in memory once.
 
 mod cli;
 
