@@ -141,6 +141,8 @@ pub enum Error {
     InvalidArgument(String),
     /// The change was understood but is not made, and why.
     Refused(String),
+    /// The state is another than the caller expected; read it again and try again.
+    Conflict(String),
     /// There is no such key or object.
     NotFound(String),
     /// This caller may not do this.

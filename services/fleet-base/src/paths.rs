@@ -19,6 +19,8 @@ pub const RUN_SSH_HOST_KEYS: &str = "/run/fleet/ssh";
 pub const DATA: &str = "/data";
 /// Everything of ours that lives for one boot.
 pub const RUN: &str = "/run/fleet";
+/// What tells this board from others, as `fleet-preinit` found it at this boot.
+pub const RUN_BOARD: &str = "/run/fleet/board";
 /// What `fleet-config` renders.
 pub const RUN_CONFIG: &str = "/run/fleet/config";
 /// Exists, and holds the reason, when the state partition could not be used and state is lost at power-off.

@@ -41,15 +41,13 @@ pub fn main(args: &[OsString]) -> Exit {
     }
 }
 
-/// The keys of the last accepted configuration; where that is lost, of the last `config.json`, as the service does.
+/// The keys of the last accepted configuration that is whole ([`Store::load`]).
 pub(crate) fn keys(store: &Store) -> Vec<SshKey> {
     let document = store.document().unwrap_or_else(|error| {
         log::error!("ssh keys: {error}");
         None
     });
-    document
-        .or_else(|| store.boot_document().map(|(_, document)| document))
-        .map_or_else(Vec::new, |document| Config::read(&document).ssh_keys)
+    document.map_or_else(Vec::new, |document| Config::read(&document).ssh_keys)
 }
 
 #[cfg(test)]

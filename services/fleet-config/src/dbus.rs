@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fleet_base::bus::{Error, Result};
+use fleet_base::bus::{Error, Result, sentence, unix_user};
 use fleet_base::object::{self, Call, Object, Place};
 use tokio::sync::{mpsc, oneshot};
 use zbus::{Connection, Variant};
@@ -34,19 +34,35 @@ pub(crate) struct Published {
     pub(crate) applied_at: u64,
 }
 
+/// One change as it is on the bus: revision, time, who, how, keys.
+pub(crate) type Past = (u64, u64, String, String, Vec<String>);
+
 /// What a method asks of the service.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// The value of a key as JSON text.
     Get(String, Answer<String>),
-    /// A key and its JSON text.
-    Set(String, String, Answer<()>),
-    /// A key.
-    Unset(String, Answer<()>),
+    /// A change, by whom.
+    Change(Change, String, Answer<u64>),
     /// A document.
     Check(String, Answer<Vec<Row>>),
+    /// The last changes.
+    History(Answer<Vec<Past>>),
     /// Everything, again.
     Apply(Answer<()>),
+}
+
+/// A change that a client asks for.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A key and its JSON text.
+    Set(String, String),
+    /// A key.
+    Unset(String),
+    /// The expected revision, and a merge patch as JSON text.
+    Patch(u64, String),
+    /// A revision.
+    Revert(u64),
 }
 
 /// Where an answer goes.
@@ -76,6 +92,13 @@ impl Face {
         let before = object::properties(self, true);
         *self.published() = now;
         object::announce(connection, self, &before).await
+    }
+
+    /// Makes a change, in the name of the caller.
+    async fn change(&self, call: &Call, change: Change) -> Result<Option<Variant<'static>>> {
+        let who = caller(call).await?;
+        let revision = self.ask(|answer| Request::Change(change, who, answer)).await?;
+        Ok(Some(revision.into()))
     }
 
     /// Hands a request over and waits for its answer.
@@ -115,15 +138,23 @@ impl Object for Face {
                 }
                 "Set" => {
                     let mut arguments = call.arguments()?;
-                    let (key, json) = (arguments.take()?, arguments.take()?);
-                    self.ask(|answer| Request::Set(key, json, answer)).await?;
-                    Ok(None)
+                    let change = Change::Set(arguments.take()?, arguments.take()?);
+                    self.change(call, change).await
                 }
                 "Unset" => {
-                    let key = call.arguments()?.take()?;
-                    self.ask(|answer| Request::Unset(key, answer)).await?;
-                    Ok(None)
+                    let change = Change::Unset(call.arguments()?.take()?);
+                    self.change(call, change).await
                 }
+                "Patch" => {
+                    let mut arguments = call.arguments()?;
+                    let change = Change::Patch(arguments.take()?, arguments.take()?);
+                    self.change(call, change).await
+                }
+                "Revert" => {
+                    let change = Change::Revert(call.arguments()?.take()?);
+                    self.change(call, change).await
+                }
+                "History" => Ok(Some(self.ask(Request::History).await?.into())),
                 "Check" => {
                     let document = call.arguments()?.take()?;
                     let keys = self.ask(|answer| Request::Check(document, answer)).await?;
@@ -137,6 +168,21 @@ impl Object for Face {
             }
         })
     }
+}
+
+/// The Unix user that calls, as the history has it.
+async fn caller(call: &Call) -> Result<String> {
+    let unknown = |reason: String| Error::NotAllowed(format!("the caller's user is not known: {reason}"));
+    let sender = call
+        .sender()
+        .ok_or_else(|| unknown("the message has no sender".to_owned()))?;
+    let user = unix_user(&call.connection, &sender)
+        .await
+        .map_err(|error| unknown(sentence(&error)))?;
+    Ok(match user {
+        0 => "root".to_owned(),
+        user => format!("user {user}"),
+    })
 }
 
 impl From<KeyRow> for Row {

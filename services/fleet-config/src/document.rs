@@ -83,6 +83,16 @@ impl KeyPath {
         Self(Vec::new())
     }
 
+    /// The path of these steps, out of a document that was read.
+    pub(crate) const fn of(steps: Vec<String>) -> Self {
+        Self(steps)
+    }
+
+    /// Its steps.
+    pub(crate) fn steps(&self) -> &[String] {
+        &self.0
+    }
+
     /// One step below this one.
     pub(crate) fn child(&self, step: &str) -> Self {
         let mut steps = self.0.clone();
@@ -122,6 +132,11 @@ impl Document {
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{:#}\n", Value::Object(self.0.clone()))
+    }
+
+    /// The document as text in one line.
+    pub(crate) fn to_compact(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
     }
 
     /// The keys of the document itself.
@@ -199,6 +214,35 @@ impl Document {
             .ok_or_else(missing)
     }
 
+    /// Makes a key have this value, or none. Something that is no object and in the way is replaced by one; an object
+    /// that becomes empty stays.
+    pub(crate) fn force(&mut self, path: &KeyPath, value: Option<Value>) {
+        let Some(value) = value else {
+            // Not being there is what is wanted.
+            let _ = self.unset(path);
+            return;
+        };
+        let Some((above, last)) = path.split() else { return };
+        let mut object = &mut self.0;
+        for step in above {
+            let entry = object.entry(step).or_insert(Value::Null);
+            if !entry.is_object() {
+                *entry = Value::Object(Map::new());
+            }
+            match entry {
+                Value::Object(inner) => object = inner,
+                _ => return,
+            }
+        }
+        object.insert(last.to_owned(), value);
+    }
+
+    /// Applies a merge patch (RFC 7396): `null` removes a key, an object goes on in the object under its name,
+    /// everything else replaces.
+    pub(crate) fn patch(&mut self, patch: &Map<String, Value>) {
+        patch_object(&mut self.0, patch);
+    }
+
     /// The value at a path as people may see it: every secret in it reads `…`.
     #[must_use]
     pub fn shown(&self, path: &KeyPath) -> Option<Value> {
@@ -216,6 +260,30 @@ impl Document {
     #[must_use]
     pub fn shown_whole(&self) -> Value {
         redact_object(&KeyPath::root(), &self.0)
+    }
+}
+
+fn patch_object(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(target.shift_remove(name)),
+            Value::Object(patch) => {
+                let entry = target.entry(name).or_insert(Value::Null);
+                if !entry.is_object() {
+                    *entry = Value::Object(Map::new());
+                }
+                if let Value::Object(inner) = entry {
+                    patch_object(inner, patch);
+                }
+            }
+            other => drop(target.insert(name.clone(), other.clone())),
+        }
+    }
+}
+
+impl From<Map<String, Value>> for Document {
+    fn from(object: Map<String, Value>) -> Self {
+        Self(object)
     }
 }
 
@@ -301,6 +369,32 @@ mod tests {
         let mut made = Document::default();
         made.set(&deep(32).unwrap(), 1.into()).unwrap();
         assert!(Document::parse(made.to_text().as_bytes()).unwrap() == made);
+    }
+
+    /// The examples of RFC 7396, appendix A, whose target and patch are objects.
+    #[test]
+    fn patches_as_the_rfc_has_it() {
+        let cases = [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"a":null}"#, r#"{}"#),
+            (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+            (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+            (
+                r#"{"a":{"b":"c"}}"#,
+                r#"{"a":{"b":"d","c":null}}"#,
+                r#"{"a":{"b":"d"}}"#,
+            ),
+            (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+            (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+            (r#"{}"#, r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+        ];
+        for (target, patch, expected) in cases {
+            let mut patched = document(target);
+            patched.patch(document(patch).entries());
+            assert_eq!(compact(&patched), expected, "{target} {patch}");
+        }
     }
 
     #[test]

@@ -153,6 +153,14 @@ pub(crate) fn accept(document: &Document, findings: &[Finding], before: &Documen
     accepted
 }
 
+/// The names of the keys that are refused as a whole.
+pub(crate) fn refused(findings: &[Finding]) -> Vec<String> {
+    let refused = findings
+        .iter()
+        .filter(|finding| finding.is_refused() && finding.entry.is_none());
+    refused.map(Finding::name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

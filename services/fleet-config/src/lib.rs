@@ -16,6 +16,8 @@ mod execute;
 mod finding;
 pub mod key;
 mod keyfile;
+mod merge;
+pub mod offline;
 mod places;
 mod plan;
 mod render;
@@ -26,6 +28,7 @@ mod service;
 pub mod store;
 mod strict;
 pub mod value;
+mod wall_clock;
 mod wanted;
 
 pub use report::{Checked, KeyRow, State, check};

@@ -17,6 +17,8 @@ pub(crate) struct Places {
     pub(crate) run: PathBuf,
     /// Product defaults.
     pub(crate) defaults: PathBuf,
+    /// The evidence of the board.
+    pub(crate) board: PathBuf,
     /// Exists if the next boot stores the journal.
     pub(crate) journal_flag: PathBuf,
     /// Exists if journald stores it now.
@@ -31,6 +33,7 @@ impl Places {
             state: paths::STATE_CONFIG.into(),
             run: paths::RUN_CONFIG.into(),
             defaults: paths::DEFAULTS.into(),
+            board: paths::RUN_BOARD.into(),
             journal_flag: paths::JOURNAL_FLAG.into(),
             // journald's own flag: systemd-journald.service(8), "journalctl --flush".
             journal_flushed: "/run/systemd/journal/flushed".into(),

@@ -109,7 +109,7 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
             Some(request) = requested.recv() => Occasion::Requested(request),
             Some(changed) = owners.next() => Occasion::NetworkManager(has_owner(&changed?)),
             () = service.retry.due() => Occasion::Retry,
-            () = service.copies.stays_empty() => Occasion::Edited,
+            () = service.copies.stays() => Occasion::Edited,
             () = watchdog.feed() => continue,
             () = connection.closed() => return Err(bus_is_gone()),
         };
@@ -189,6 +189,7 @@ impl Service {
         let boot = Boot {
             document: places.boot.join(DOCUMENT),
             keyfiles: places.boot.join(KEYFILES),
+            board: places.board.clone(),
         };
         let copies = Copies::open(Store::at(places.state.clone()), boot)
             .map_err(|error| Ended::io("cannot make an identity", &error))?;
@@ -269,18 +270,13 @@ impl Service {
             Request::Check(text, answer) => {
                 drop(answer.send(request::check(&text, self.copies.identity())));
             }
-            Request::Set(key, json, answer) => {
+            Request::History(answer) => drop(answer.send(Ok(request::history(&self.copies)))),
+            Request::Change(change, who, answer) => {
                 // An edit that is under way comes first, or it would be lost under ours.
                 self.copies.import();
-                let done = request::path(&key).and_then(|path| Ok(self.copies.set(&path, &json)?));
+                let done = request::change(&mut self.copies, &change, &who);
                 self.apply().await;
-                drop(answer.send(done.map(drop)));
-            }
-            Request::Unset(key, answer) => {
-                self.copies.import();
-                let done = request::path(&key).and_then(|path| Ok(self.copies.unset(&path)?));
-                self.apply().await;
-                drop(answer.send(done.map(drop)));
+                drop(answer.send(done));
             }
             Request::Apply(answer) => {
                 self.copies.import();

@@ -1,81 +1,147 @@
-//! A change of one key by a call: in force, stored, and on the boot partition when the call returns.
+//! A change by a call: in force, stored, and on the boot partition when the call returns, or not made at all.
 
 use serde_json::Value;
 
-use super::{Copies, Error};
-use crate::document::{self, Document, KeyPath};
+use super::export::{Export, abandon};
+use super::{Copies, Error, identity_in};
+use crate::document::{Document, KeyPath};
 use crate::finding::{Verdict, accept, inspect};
+use crate::merge::{self, Change, changes, names};
+
+/// Who changes something, and how, as the history has it.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    who: &'a str,
+    how: &'static str,
+}
 
 impl Copies {
-    /// Sets a key to a JSON text. Returns whether anything changed.
-    pub(crate) fn set(&mut self, path: &KeyPath, json: &str) -> Result<bool, Error> {
+    /// Sets a key to a JSON text. Returns the revision; that from before if nothing changed.
+    pub(crate) fn set(&mut self, path: &KeyPath, json: &str, who: &str) -> Result<u64, Error> {
         let value = crate::strict::value(json).map_err(Error::Syntax)?;
-        self.change(path, |document: &mut Document| {
-            document.set(path, Value::clone(&value))
-        })
+        let mut changed = self.accepted().clone();
+        changed.set(path, value).map_err(Error::Document)?;
+        self.change(changed, Origin { who, how: "set" })
     }
 
-    /// Removes a key. Returns whether anything changed.
-    pub(crate) fn unset(&mut self, path: &KeyPath) -> Result<bool, Error> {
-        if path.to_string() == "uuid" {
-            return Err(Error::Identity);
-        }
-        self.change(path, |document: &mut Document| document.unset(path))
+    /// Removes a key. Returns the revision; that from before if there was no such key.
+    pub(crate) fn unset(&mut self, path: &KeyPath, who: &str) -> Result<u64, Error> {
+        let mut changed = self.accepted().clone();
+        changed.force(path, None);
+        self.change(changed, Origin { who, how: "unset" })
     }
 
-    fn change(
-        &mut self,
-        path: &KeyPath,
-        change: impl Fn(&mut Document) -> Result<(), document::Error>,
-    ) -> Result<bool, Error> {
-        let mut changed = self.accepted.clone();
-        change(&mut changed).map_err(Error::Document)?;
-        let findings = inspect(&changed, Some(&self.identity));
-        // The entry before the array that is refused for it.
-        if let Some(bad) = findings
-            .iter()
-            .filter(|bad| bad.is_refused() && bad.path.overlaps(path))
-            .min_by_key(|bad| bad.entry.is_none())
-        {
-            return Err(match bad.verdict {
-                Verdict::OtherIdentity => Error::Identity,
-                ref verdict => Error::Rule(bad.name(), verdict.to_string()),
-            });
+    /// Applies a merge patch (RFC 7396) if the revision is the expected one (0: any), all of it or nothing. Returns the
+    /// revision; that from before if nothing changed.
+    pub(crate) fn patch(&mut self, expected: u64, patch: &str, who: &str) -> Result<u64, Error> {
+        let now = self.revision();
+        if expected != 0 && expected != now {
+            return Err(Error::Conflict { expected, now });
         }
-        let text = changed.to_text();
-        Document::parse(text.as_bytes()).map_err(Error::Limit)?;
-        if changed == self.accepted {
-            return Ok(false);
+        let patch = Document::parse(patch.as_bytes()).map_err(Error::Patch)?;
+        let mut changed = self.accepted().clone();
+        changed.patch(patch.entries());
+        self.change(changed, Origin { who, how: "patch" })
+    }
+
+    /// Makes the configuration what it was at a revision; the identity stays. Returns the new revision; that from
+    /// before if nothing changed.
+    pub(crate) fn revert(&mut self, revision: u64, who: &str) -> Result<u64, Error> {
+        let now = (self.revision(), self.accepted());
+        let mut changed = self
+            .history()
+            .at(revision, now)
+            .filter(|_| revision != 0)
+            .ok_or(Error::NoSuchRevision(revision))?;
+        if let Ok(uuid) = KeyPath::parse("uuid") {
+            let identity: Option<Value> = self.accepted().get(&uuid).cloned();
+            changed.force(&uuid, identity);
         }
-        self.store.save_document(&changed).map_err(Error::Store)?;
-        self.in_force(changed);
-        log::info!("{path} is changed, revision {}", self.revision);
-        if self.empty_since.is_some() {
-            // Somebody writes it; if not, it is written again soon.
-            self.findings = findings;
-            self.store();
-            return Ok(true);
+        self.change(changed, Origin { who, how: "revert" })
+    }
+
+    fn change(&mut self, changed: Document, origin: Origin<'_>) -> Result<u64, Error> {
+        let changes = changes(self.accepted(), &changed);
+        self.judge(&changed, &changes, origin)?;
+        Document::parse(changed.to_text().as_bytes()).map_err(Error::Limit)?;
+        if changes.is_empty() {
+            return Ok(self.revision());
         }
-        let text = self.changed_on_boot(change).unwrap_or(text);
-        self.export(text);
+        let before = (
+            self.stored.clone(),
+            self.on_boot.clone(),
+            self.findings.clone(),
+            self.is_unexported,
+        );
+        let wanted = self.on_boot_with(&changes, &changed);
+        self.in_force(changed, origin.who, origin.how);
+        self.stored.boot.rejected = None;
+        let export = self.begin_export(wanted.to_text(), wanted);
+        if let Err(error) = self.save() {
+            (self.stored, self.on_boot, self.findings, self.is_unexported) = before;
+            if matches!(export, Export::Begun) {
+                abandon(&self.boot.document);
+            }
+            return Err(Error::Store(error));
+        }
+        self.problems.store = None;
+        if self.suspect.is_none() {
+            self.problems.boot = None;
+        }
+        let (who, keys) = (origin.who, names(&changes).join(", "));
+        log::info!("{keys}: {} by {who}, revision {}", origin.how, self.revision());
+        self.end_export(export);
         if let Some(error) = &self.problems.export {
             log::error!("the change is in force and stored, but not on the boot partition: {error}");
         }
-        Ok(true)
+        Ok(self.revision())
     }
 
-    /// The boot partition's document with the same change, if it says the same as the accepted one then. So what
+    /// Refuses a change with every key of it that breaks its rule.
+    fn judge(&self, changed: &Document, changes: &[Change], origin: Origin<'_>) -> Result<(), Error> {
+        let findings = inspect(changed, Some(&self.identity));
+        let mut refused: Vec<_> = findings
+            .iter()
+            .filter(|finding| {
+                let is_touched = changes.iter().any(|change| change.path.overlaps(&finding.path));
+                finding.is_refused() && is_touched
+            })
+            .collect();
+        // The entries before the array that is refused for them.
+        refused.sort_by_key(|finding| finding.entry.is_none());
+        let removes_identity = identity_in(self.accepted()).is_some() && changed.setting("uuid").is_none();
+        if removes_identity
+            || refused
+                .iter()
+                .any(|finding| finding.verdict == Verdict::OtherIdentity)
+        {
+            return Err(Error::Identity);
+        }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let rules = refused
+            .iter()
+            .map(|finding| (finding.name(), finding.verdict.to_string()));
+        Err(match origin.how {
+            "revert" => Error::OldRules(rules.collect()),
+            _ => Error::Rules(rules.collect()),
+        })
+    }
+
+    /// The boot partition's document with the same changes, if it says the same as the accepted one then. So what
     /// was refused in it stays in sight.
-    fn changed_on_boot(
-        &self,
-        change: impl Fn(&mut Document) -> Result<(), document::Error>,
-    ) -> Option<String> {
-        let (_, document) = self.on_boot.as_ref()?;
-        let mut changed = document.clone();
-        change(&mut changed).ok()?;
-        let findings = inspect(&changed, Some(&self.identity));
-        (accept(&changed, &findings, &self.accepted) == self.accepted)
-            .then(|| changed.to_text())
-            .filter(|text| Document::parse(text.as_bytes()).is_ok())
+    fn on_boot_with(&self, changes: &[Change], accepted: &Document) -> Document {
+        let changed = self.on_boot.clone().map(|mut document| {
+            merge::apply(&mut document, changes, false);
+            document
+        });
+        changed
+            .filter(|changed| {
+                let findings = inspect(changed, Some(&self.identity));
+                accept(changed, &findings, accepted) == *accepted
+                    && Document::parse(changed.to_text().as_bytes()).is_ok()
+            })
+            .unwrap_or_else(|| accepted.clone())
     }
 }

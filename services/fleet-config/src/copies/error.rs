@@ -14,10 +14,23 @@ pub(crate) enum Error {
     Document(document::Error),
     /// The value is no JSON.
     Syntax(SyntaxError),
-    /// A key breaks its rule: name and rule.
-    Rule(String, String),
+    /// The merge patch is no JSON object.
+    Patch(SyntaxError),
+    /// Keys break their rules: names and rules.
+    Rules(Vec<(String, String)>),
+    /// The same, for values from before.
+    OldRules(Vec<(String, String)>),
     /// The identity does not change.
     Identity,
+    /// The configuration is another than the caller expected.
+    Conflict {
+        /// The revision that the caller expected.
+        expected: u64,
+        /// What it is.
+        now: u64,
+    },
+    /// The history does not reach there.
+    NoSuchRevision(u64),
     /// The document would become too large or too deep.
     Limit(SyntaxError),
     /// It cannot be stored.
@@ -29,21 +42,46 @@ impl fmt::Display for Error {
         match self {
             Self::Document(error) => error.fmt(f),
             Self::Syntax(error) => write!(f, "the value is no JSON: {error}"),
-            Self::Rule(key, rule) => write!(f, "{key}: {rule}"),
+            Self::Patch(error) => write!(f, "the patch is no JSON object: {error}"),
+            Self::Rules(rules) => list(f, rules),
+            Self::OldRules(rules) => {
+                f.write_str("a value of that revision is refused today: ")?;
+                list(f, rules)
+            }
             Self::Identity => write!(f, "uuid: {}", Verdict::OtherIdentity),
+            Self::Conflict { expected, now } => write!(
+                f,
+                "the configuration is at revision {now}, not {expected}: read it again, and try again"
+            ),
+            Self::NoSuchRevision(revision) => write!(
+                f,
+                "revision {revision} is not in the history (`fleet config history` shows what is)"
+            ),
             Self::Limit(error) => write!(f, "the configuration would be too large: {error}"),
             Self::Store(error) => write!(f, "the change is not made: {error}"),
         }
     }
 }
 
+fn list(f: &mut fmt::Formatter<'_>, rules: &[(String, String)]) -> fmt::Result {
+    for (number, (key, rule)) in rules.iter().enumerate() {
+        let separator = if number == 0 { "" } else { "; " };
+        write!(f, "{separator}{key}: {rule}")?;
+    }
+    Ok(())
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Document(error) => Some(error),
-            Self::Syntax(error) | Self::Limit(error) => Some(error),
+            Self::Syntax(error) | Self::Patch(error) | Self::Limit(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Rule(..) | Self::Identity => None,
+            Self::Rules(_)
+            | Self::OldRules(_)
+            | Self::Identity
+            | Self::Conflict { .. }
+            | Self::NoSuchRevision(_) => None,
         }
     }
 }

@@ -12,7 +12,8 @@ pub(super) struct Problems {
     pub(super) export: Option<String>,
     pub(super) keyfiles: Option<String>,
     pub(super) stored_keyfiles: Option<String>,
-    pub(super) boot_copy: Option<String>,
+    /// The card is a copy of another device's.
+    pub(super) copied: Option<String>,
 }
 
 impl Problems {
@@ -25,7 +26,7 @@ impl Problems {
             &self.export,
             &self.keyfiles,
             &self.stored_keyfiles,
-            &self.boot_copy,
+            &self.copied,
         ]
         .into_iter()
         .flatten()
@@ -36,7 +37,7 @@ impl Problems {
 
     /// Whether something is not stored that is tried again.
     pub(super) const fn is_unstored(&self) -> bool {
-        self.store.is_some() || self.stored_keyfiles.is_some() || self.boot_copy.is_some()
+        self.store.is_some() || self.stored_keyfiles.is_some()
     }
 }
 

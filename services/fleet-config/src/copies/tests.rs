@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::document::{self, KeyPath};
+use crate::document::KeyPath;
 use crate::finding::Verdict;
 
 mod loss;
@@ -47,6 +47,7 @@ impl Device {
         let boot = Boot {
             document: self.path("boot/config.json"),
             keyfiles: self.path("boot/system-connections"),
+            board: self.path("board"),
         };
         Copies::open(Store::at(self.path("state")), boot).unwrap()
     }
@@ -143,7 +144,7 @@ fn a_broken_file_at_first_boot_names_place_and_consequence() {
          the product defaults apply until it is repaired"
     );
     assert!(
-        device.path("state/config.json").metadata().is_err(),
+        device.path("state/generation-0").metadata().is_err(),
         "nothing is accepted"
     );
 }
@@ -207,17 +208,12 @@ fn a_refused_key_keeps_its_value_over_a_restart() {
 fn set_stores_and_exports() {
     let device = Device::with("{\"z\":1,\"hostname\":\"kitchen\",\"mine\":{\"a\":[1]}}");
     let mut copies = device.start();
-    assert!(copies.set(&path("hostname"), "\"cellar\"").unwrap());
-    assert!(
-        !copies.set(&path("hostname"), "\"cellar\"").unwrap(),
-        "nothing changed"
-    );
-    assert!(
-        copies
-            .set(&path("os.network.connectivity.uri"), "\"http://a/\"")
-            .unwrap()
-    );
-    assert!(copies.unset(&path("z")).unwrap());
+    let mut set = |key, json| copies.set(&path(key), json, "root").unwrap();
+    assert_eq!(set("hostname", "\"cellar\""), 2);
+    assert_eq!(set("hostname", "\"cellar\""), 2, "nothing changed");
+    assert_eq!(set("os.network.connectivity.uri", "\"http://a/\""), 3);
+    assert_eq!(copies.unset(&path("z"), "root").unwrap(), 4);
+    assert_eq!(copies.unset(&path("z"), "root").unwrap(), 4, "nothing changed");
     assert_eq!(copies.revision(), 4);
     let exported = Document::parse(device.on_boot().as_bytes()).unwrap();
     assert_eq!(
@@ -233,7 +229,7 @@ fn set_stores_and_exports() {
 fn set_refuses_what_breaks_a_rule() {
     let device = Device::with(&format!(r#"{{"hostname":"kitchen","uuid":"{UUID}"}}"#));
     let mut copies = device.start();
-    let (stored, exported) = (device.path("state/config.json"), device.on_boot());
+    let (stored, exported) = (device.path("state/generation-0"), device.on_boot());
     let stored_before = std::fs::read(&stored).unwrap();
     for (key, json, expected) in [
         (
@@ -256,17 +252,16 @@ fn set_refuses_what_breaks_a_rule() {
             "uuid: the identity of a device does not change",
         ),
     ] {
-        let error = copies.set(&path(key), json).unwrap_err().to_string();
+        let error = copies.set(&path(key), json, "root").unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
-    assert!(matches!(copies.unset(&path("uuid")), Err(Error::Identity)));
     assert!(matches!(
-        copies.unset(&path("mine")),
-        Err(Error::Document(document::Error::NotSet(_)))
+        copies.unset(&path("uuid"), "root"),
+        Err(Error::Identity)
     ));
     let deep = format!("{}1{}", "[".repeat(126), "]".repeat(126));
     assert!(
-        matches!(copies.set(&path("a.b.c"), &deep), Err(Error::Limit(_))),
+        matches!(copies.set(&path("a.b.c"), &deep, "root"), Err(Error::Limit(_))),
         "it could not be read again"
     );
     assert_eq!(copies.revision(), 1);
@@ -280,7 +275,7 @@ fn set_refuses_what_breaks_a_rule() {
 fn set_leaves_what_was_refused_in_the_file() {
     let device = Device::with(r#"{"hostname":"kit chen","ntpServers":"a"}"#);
     let mut copies = device.start();
-    copies.set(&path("ntpServers"), "\"b\"").unwrap();
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
     assert!(device.on_boot().contains("kit chen") && device.on_boot().contains("\"b\""));
     assert!(
         copies.findings().iter().any(Finding::is_refused),
@@ -294,7 +289,7 @@ fn set_over_a_broken_file_rests_on_the_accepted_one() {
     let mut copies = device.start();
     device.edit("{\"hostname\":");
     copies.import();
-    copies.set(&path("ntpServers"), "\"b\"").unwrap();
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
     assert_eq!(copies.problem(), "");
     assert!(device.on_boot().contains("\"mine\": 1"));
 }
@@ -304,7 +299,7 @@ fn a_change_that_was_not_exported_is_exported_later() {
     let device = Device::with(r#"{"hostname":"kitchen"}"#);
     let mut copies = device.start();
     std::fs::rename(device.path("boot"), device.path("gone")).unwrap();
-    copies.set(&path("hostname"), "\"cellar\"").unwrap();
+    copies.set(&path("hostname"), "\"cellar\"", "root").unwrap();
     assert!(
         copies.problem().contains("the stored configuration is in force"),
         "{}",
@@ -327,7 +322,7 @@ fn a_store_that_cannot_be_written_refuses_a_change() {
     // Root writes everywhere; then there is nothing to see.
     if std::fs::write(device.path("state/probe"), "").is_err() {
         assert!(matches!(
-            copies.set(&path("hostname"), "\"cellar\""),
+            copies.set(&path("hostname"), "\"cellar\"", "root"),
             Err(Error::Store(_))
         ));
         assert_eq!(hostname(&copies), Some("kitchen"));

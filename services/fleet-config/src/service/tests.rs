@@ -255,6 +255,7 @@ impl Test {
             boot: self.path("boot"),
             state: self.path("state"),
             run: self.path("run"),
+            board: self.path("board"),
             defaults: self.path("fleet.toml"),
             journal_flag: self.path("flag"),
             journal_flushed: self.path("flushed"),

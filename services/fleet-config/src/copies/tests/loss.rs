@@ -2,6 +2,8 @@
 
 use tokio::time::advance;
 
+use fleet_base::file;
+
 use super::*;
 
 const KEYFILE: &str = "[connection]\nid=office\n";
@@ -393,19 +395,15 @@ async fn an_empty_file_is_left_to_its_writer_for_a_while() {
             );
             device.edit("");
             copies.import();
-            copies.stays_empty().await;
+            copies.stays().await;
             copies.import();
             assert!(device.on_boot().contains("cellar"));
         } else {
-            copies.stays_empty().await;
+            copies.stays().await;
             copies.import();
             assert_eq!(device.on_boot(), before);
         }
-        assert!(
-            tokio::time::timeout(EMPTY * 10, copies.stays_empty())
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(EMPTY * 10, copies.stays()).await.is_err());
     }
 }
 
@@ -415,9 +413,9 @@ async fn a_change_while_the_file_is_empty_is_exported_when_it_stays_so() {
     let mut copies = device.start();
     device.edit("");
     copies.import();
-    copies.set(&path("hostname"), "\"cellar\"").unwrap();
+    copies.set(&path("hostname"), "\"cellar\"", "root").unwrap();
     assert_eq!(device.on_boot(), "");
-    copies.stays_empty().await;
+    copies.stays().await;
     copies.import();
     assert!(device.on_boot().contains("cellar"));
     assert_eq!(hostname(&device.start()), Some("cellar"));

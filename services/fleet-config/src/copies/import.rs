@@ -1,0 +1,219 @@
+//! Reads the boot partition's document, and accepts what somebody changed in it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::boot_file::Found;
+use super::problem::note;
+use super::{Copies, identity_in, recent};
+use crate::document::{Document, MAX_BYTES, SyntaxError};
+use crate::finding::{accept, inspect, refused};
+use crate::merge::{changes, merge, names};
+use crate::store::Hash;
+use crate::value::Uuid;
+
+impl Copies {
+    /// Reads it; an empty one is written again when it was empty for `patience`.
+    pub(super) fn import_after(&mut self, patience: Duration) {
+        let empty_since = self.empty_since.take();
+        let suspect = self.suspect.take();
+        self.seen = None;
+        let found = Found::at(&self.boot.document);
+        self.boot_file_is_there = !matches!(found, Found::Nothing);
+        match found {
+            Found::Bytes(bytes) => match Document::parse(&bytes) {
+                Ok(document) => {
+                    let hash = Hash::of(&bytes);
+                    self.seen = Some(hash);
+                    if let Err(error) = self.read(hash, bytes, document) {
+                        let why = format!("indented, as it is stored, {error}");
+                        self.broken(why, Some(hash), suspect);
+                    }
+                }
+                Err(error @ SyntaxError::Empty) => {
+                    self.boot_file_is_there = false;
+                    let since = empty_since.unwrap_or_else(Instant::now);
+                    if self.ever_accepted() && since.elapsed() < patience {
+                        self.empty_since = Some(since);
+                    } else {
+                        self.nothing_there(&error.to_string());
+                    }
+                }
+                Err(error) => self.broken(error.to_string(), Some(Hash::of(&bytes)), suspect),
+            },
+            Found::TooLarge(content) => {
+                let why = SyntaxError::TooLarge(MAX_BYTES).to_string();
+                self.broken(why, Some(content), suspect);
+            }
+            Found::NotAFile => self.broken("it is not a regular file".to_owned(), None, suspect),
+            Found::Nothing => self.nothing_there("there is no such file"),
+            Found::Unreadable(error) => {
+                let problem = format!("config.json: it cannot be read: {error}; {}", self.instead());
+                note(&mut self.problems.boot, Some(problem));
+            }
+        }
+    }
+
+    /// A document was read.
+    ///
+    /// # Errors
+    /// It, or what is accepted of it, could not be read again when it is stored.
+    fn read(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
+        let boot = &self.stored.boot;
+        if boot.hash == Some(hash) {
+            self.note_good();
+            self.unchanged(&document);
+            self.exported();
+            return Ok(());
+        }
+        if self.is_unexported && boot.before == Some(hash) {
+            // A change was stored, and the power went before it was exported, or the export failed.
+            self.note_good();
+            self.export_again();
+            return Ok(());
+        }
+        self.edited(hash, bytes, document)
+    }
+
+    /// The file is as it was. What is accepted of it is the same, but for keys whose rule is another one in this
+    /// release.
+    fn unchanged(&mut self, document: &Document) {
+        self.findings = inspect(document, Some(&self.identity));
+        let accepted = accept(document, &self.findings, self.accepted());
+        let now_good = changes(self.accepted(), &accepted);
+        let was_refused = |path: &crate::document::KeyPath| {
+            let refused = self.stored.boot.refused.iter();
+            refused
+                .filter_map(|refused| crate::document::KeyPath::parse(refused).ok())
+                .any(|refused| refused.overlaps(path))
+        };
+        self.stored.boot.refused = match now_good.iter().all(|change| was_refused(&change.path)) {
+            true => {
+                if !now_good.is_empty() {
+                    let keys = names(&now_good).join(", ");
+                    self.in_force(accepted, "config.json", "edit");
+                    log::info!("config.json: {keys} was refused and is good for this release");
+                }
+                refused(&self.findings)
+            }
+            // What is stored is not what is known of the file; the stored one counts.
+            false => {
+                let text = self.accepted().to_text();
+                let accepted = self.accepted().clone();
+                return self.export(text, accepted);
+            }
+        };
+        self.store();
+    }
+
+    /// Somebody edited it.
+    fn edited(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
+        let first = identity_in(&document).filter(|_| self.is_new());
+        let identity = first.unwrap_or(self.identity);
+        let wanted = self.merged(&document);
+        let findings = inspect(&wanted, Some(&identity));
+        let accepted = accept(&wanted, &findings, self.accepted());
+        // What is stored has to be readable again: the limits of the reader hold for what is written.
+        Document::parse(accepted.to_text().as_bytes())?;
+        Document::parse(wanted.to_text().as_bytes())?;
+        self.stored.boot.rejected = None;
+        self.note_good();
+        if self.is_new() {
+            self.settle_identity(first);
+        }
+        self.findings = findings;
+        self.is_restored = false;
+        if !self.ever_accepted() || accepted != *self.accepted() {
+            let how = if self.ever_accepted() { "edit" } else { "first" };
+            self.in_force(accepted, "config.json", how);
+            log::info!(
+                "config.json is accepted as revision {}{}",
+                self.revision(),
+                self.refused()
+            );
+        }
+        if wanted == document {
+            self.know(hash, bytes, document);
+            self.store();
+        } else {
+            let kept = names(&changes(&document, &wanted)).join(", ");
+            log::warn!(
+                "config.json was written from an older copy of it; what changed since is kept: {kept}"
+            );
+            self.export(wanted.to_text(), wanted);
+        }
+        Ok(())
+    }
+
+    /// What the file is to hold after an edit: the edit, and what changed since the editor read the file.
+    fn merged(&self, document: &Document) -> Document {
+        let Some(last) = &self.on_boot else {
+            return document.clone();
+        };
+        // After a start nothing is remembered; the history is as good, where it matters.
+        let mut older: Vec<Document> = Vec::new();
+        if self.is_unexported {
+            let now = (self.revision(), self.accepted());
+            let revisions = self.history().entries().iter().map(|entry| entry.from);
+            older.extend(revisions.filter_map(|revision| self.history().at(revision, now)));
+        }
+        let older = self.recent.documents().chain(&older);
+        match recent::base(document, last, older, self.is_unexported) {
+            Some(base) => merge(base, last, document),
+            None => document.clone(),
+        }
+    }
+
+    /// The file holds this, as it is.
+    fn know(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) {
+        // An export of ours that is edited now may still be in somebody's hands.
+        let before = self.on_boot.replace(document);
+        let is_ours = self.stored.boot.before.is_some();
+        self.recent.push(before.filter(|_| is_ours));
+        let boot = &mut self.stored.boot;
+        boot.hash = Some(hash);
+        boot.before = None;
+        boot.is_due = false;
+        boot.text = String::from_utf8(bytes).ok();
+        boot.refused = refused(&self.findings);
+        self.is_unexported = false;
+    }
+
+    /// The file can be read.
+    fn note_good(&mut self) {
+        let rejected = self.rejected();
+        if self.problems.boot.is_some() && rejected.is_none() {
+            log::info!("config.json is good again");
+        }
+        self.problems.boot = rejected;
+    }
+
+    /// There is nothing that could be repaired.
+    fn nothing_there(&mut self, why: &str) {
+        self.folder_was_there = false;
+        if self.stored.boot.hash.is_none() && !self.ever_accepted() {
+            let problem = format!("config.json: {why}; {}", self.instead());
+            note(&mut self.problems.boot, Some(problem));
+            return;
+        }
+        let known = self.problems.export.is_some();
+        self.export_again();
+        self.problems.boot = self.rejected();
+        self.boot_file_is_there = self.problems.export.is_none();
+        self.is_restored = self.boot_file_is_there;
+        match &self.problems.export {
+            None => log::warn!("config.json: {why}; written again from the stored configuration"),
+            Some(error) if !known => log::error!("config.json: {why}; {error}"),
+            Some(_) => {}
+        }
+    }
+
+    /// The identity that the file gives now, for a device that has none.
+    pub(super) fn identity_on_boot(&self) -> Option<Uuid> {
+        match Found::at(&self.boot.document) {
+            Found::Bytes(bytes) => identity_in(&Document::parse(&bytes).ok()?),
+            _ => None,
+        }
+    }
+}

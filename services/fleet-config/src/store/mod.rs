@@ -1,0 +1,324 @@
+//! The store on the state partition: what the device runs with, whatever happens to the boot partition.
+//!
+//! | file | what |
+//! |---|---|
+//! | `generation-0`, `generation-1` | the last two states of the store, each whole in itself ([`Stored`]) |
+//! | `uuid` | the identity, once more: it survives the loss of everything else |
+//! | `system-connections/` | the last good keyfiles |
+//!
+//! A change is written over the older generation, in place, and synced once. So a power cut tears at most the one that
+//! is being written, and the other one is what held before. Both files have their final size from the first use on, as
+//! long as the configuration is an ordinary one: writing into them changes no metadata of the file system.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use fleet_base::file::{self, Durability};
+use fleet_identity::id::Id;
+use nix::fcntl::OFlag;
+
+use self::generation::Header;
+pub(crate) use self::hash::Hash;
+pub use self::history::{Entry, History};
+pub use self::stored::Stored;
+use crate::document::Document;
+use crate::keyfile::Folder;
+use crate::value::Uuid;
+
+mod generation;
+mod hash;
+mod history;
+mod legacy;
+mod stored;
+
+/// Why the store gives or takes nothing.
+#[derive(Debug)]
+pub enum Error {
+    /// A file cannot be read or written.
+    File(file::Error),
+    /// There was something, and nothing of it is whole.
+    Damaged(PathBuf),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Damaged(folder) => {
+                write!(
+                    f,
+                    "both generations of the configuration in {} are damaged",
+                    folder.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => Some(error),
+            Self::Damaged(_) => None,
+        }
+    }
+}
+
+impl From<file::Error> for Error {
+    fn from(error: file::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+/// The folder of the store.
+#[derive(Clone, Debug)]
+pub struct Store(PathBuf);
+
+/// What is in the file of a generation.
+enum Slot {
+    /// There is no file, or nothing was ever written into it.
+    Empty,
+    /// A generation that is whole: its header, and its body with what is before and after it.
+    Whole(Header, Vec<u8>),
+    /// Something else, or it cannot be read.
+    Damaged,
+}
+
+impl Slot {
+    fn read(path: &Path) -> Self {
+        match file::read(path, stored::MAX_BYTES) {
+            Ok(bytes) if generation::used(&bytes) == 0 => Self::Empty,
+            Ok(bytes) => match generation::decode(&bytes) {
+                Some((header, _)) => Self::Whole(header, bytes),
+                None => Self::Damaged,
+            },
+            Err(error) if error.is_not_found() => Self::Empty,
+            Err(_) => Self::Damaged,
+        }
+    }
+
+    /// What it holds, if this release can read it.
+    fn stored(&self) -> Option<Stored> {
+        match self {
+            Self::Whole(header, bytes) if header.is_readable => {
+                Stored::from_json(generation::decode(bytes)?.1)
+            }
+            _ => None,
+        }
+    }
+
+    const fn header(&self) -> Option<&Header> {
+        match self {
+            Self::Whole(header, _) => Some(header),
+            _ => None,
+        }
+    }
+}
+
+impl Store {
+    const GENERATIONS: [&'static str; 2] = ["generation-0", "generation-1"];
+    /// The size that both have from the beginning.
+    const SIZE: usize = 16 * 1024;
+    const UUID: &'static str = "uuid";
+    const KEYFILES: &'static str = "system-connections";
+    /// For us alone: the configuration holds secrets. The group is there for a person who is given it.
+    const MODE: u32 = 0o640;
+
+    /// The store in this folder.
+    #[must_use]
+    pub const fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// The newest state that is whole and that this release can read; that of a release before generations, where
+    /// there is none; `None` if nothing was ever stored. Needs no running service.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn load(&self) -> Result<Option<Stored>, Error> {
+        let slots = self.slots();
+        if let Some((_, stored)) = newest(&slots) {
+            return Ok(Some(stored));
+        }
+        if let Some(stored) = legacy::read(&self.0, self.uuid().as_ref()) {
+            return Ok(Some(stored));
+        }
+        if slots.iter().all(|slot| matches!(slot, Slot::Empty)) && !legacy::is_there(&self.0) {
+            return Ok(None);
+        }
+        Err(Error::Damaged(self.0.clone()))
+    }
+
+    /// The highest revision that may ever have been told to somebody: a generation that is damaged, or that only a
+    /// newer release can read, had one too.
+    pub(crate) fn highest_revision(&self) -> u64 {
+        let slots = self.slots();
+        let whole = slots.iter().filter_map(Slot::header);
+        let highest = whole.map(|header| header.revision).max().unwrap_or_default();
+        let is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
+        highest + u64::from(is_damaged)
+    }
+
+    /// Stores a state; it is durable when this returns. Nothing is written if it is what the newest generation holds.
+    pub(crate) fn save(&self, stored: &Stored) -> Result<(), Error> {
+        let body = stored.to_json();
+        let slots = self.slots();
+        let newest = newest(&slots).map(|(slot, _)| slot);
+        if let Some(Slot::Whole(_, bytes)) = newest.map(|slot| &slots[slot])
+            && generation::decode(bytes).is_some_and(|(_, now)| now == body.as_bytes())
+        {
+            return Ok(());
+        }
+        self.write(stored)
+    }
+
+    /// Writes over the older generation.
+    fn write(&self, stored: &Stored) -> Result<(), Error> {
+        let body = stored.to_json();
+        let slots = self.slots();
+        let newest = newest(&slots).map(|(slot, _)| slot);
+        self.prepare()?;
+        let target = newest.map_or(0, |newest| 1 - newest);
+        let path = self.0.join(Self::GENERATIONS[target]);
+        let failed = |error| file::Error::Write(path.clone(), error);
+        let sequence = slots
+            .iter()
+            .filter_map(Slot::header)
+            .map(|header| header.sequence);
+        let sequence = sequence.max().unwrap_or_default() + 1;
+        let used = file::read(&path, stored::MAX_BYTES).map_or(0, |bytes| generation::used(&bytes));
+        let bytes = generation::encode(sequence, stored.revision, body.as_bytes(), used);
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path)
+            .map_err(failed)?;
+        file.write_all_at(&bytes, 0).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        if newest.is_some() && legacy::is_there(&self.0) {
+            legacy::remove(&self.0);
+        }
+        Ok(())
+    }
+
+    /// Makes the files that are missing, with their size and their blocks.
+    fn prepare(&self) -> Result<(), Error> {
+        let mut is_new = false;
+        for name in Self::GENERATIONS {
+            let path = self.0.join(name);
+            if path.symlink_metadata().is_ok() {
+                continue;
+            }
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(Self::MODE)
+                .open(&path)
+                .and_then(|file| {
+                    // Not fallocate(2): the blocks it reserves are marked as written by the first write, which is
+                    // metadata again.
+                    file.write_all_at(&generation::blank(Self::SIZE), 0)?;
+                    file.sync_all()
+                });
+            made.map_err(|error| file::Error::Write(path, error))?;
+            is_new = true;
+        }
+        if is_new {
+            let synced = File::open(&self.0).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| file::Error::Write(self.0.clone(), error))?;
+        }
+        Ok(())
+    }
+
+    fn slots(&self) -> [Slot; 2] {
+        Self::GENERATIONS.map(|name| Slot::read(&self.0.join(name)))
+    }
+
+    /// The last accepted configuration; `None` if none was accepted yet.
+    ///
+    /// # Errors
+    /// [`Store::load`].
+    pub fn document(&self) -> Result<Option<Document>, Error> {
+        Ok(self.load()?.and_then(|stored| stored.document))
+    }
+
+    /// The identity in its own file, if it is whole.
+    pub(crate) fn uuid(&self) -> Option<Uuid> {
+        let bytes = file::read(&self.0.join(Self::UUID), 64).ok()?;
+        Id::parse(std::str::from_utf8(&bytes).ok()?.trim_end())
+            .ok()
+            .map(Uuid::from)
+    }
+
+    /// Stores the identity in its own file. Nothing is written if it is there.
+    pub(crate) fn save_uuid(&self, uuid: &Uuid) -> Result<(), Error> {
+        let text = format!("{uuid}\n");
+        file::write(
+            &self.0.join(Self::UUID),
+            text.as_bytes(),
+            Self::MODE,
+            Durability::Synced,
+        )?;
+        Ok(())
+    }
+
+    /// Stores a state as both generations, for what no older one may take back.
+    pub(crate) fn save_twice(&self, stored: &Stored) -> Result<(), Error> {
+        self.write(stored)?;
+        self.write(stored)
+    }
+
+    /// The last good keyfiles.
+    pub(crate) fn keyfiles(&self) -> Folder {
+        Folder::read(&self.0.join(Self::KEYFILES)).unwrap_or_default()
+    }
+
+    /// Makes the stored keyfiles these. Equal ones are not written.
+    pub(crate) fn save_keyfiles(&self, keyfiles: &Folder) -> Result<(), Error> {
+        write_keyfiles(&self.0.join(Self::KEYFILES), keyfiles)
+    }
+}
+
+/// The newest that can be read, and which it is.
+fn newest(slots: &[Slot; 2]) -> Option<(usize, Stored)> {
+    let mut order = [0, 1];
+    order.sort_by_key(|slot| std::cmp::Reverse(slots[*slot].header().map(|header| header.sequence)));
+    order
+        .into_iter()
+        .find_map(|slot| Some((slot, slots[slot].stored()?)))
+}
+
+/// Makes a folder hold these keyfiles and nothing else. Equal ones are not written.
+pub(crate) fn write_keyfiles(folder: &Path, keyfiles: &Folder) -> Result<(), Error> {
+    let failed = |error| Error::File(file::Error::Write(folder.to_owned(), error));
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    for keyfile in keyfiles.good.values() {
+        file::write(
+            &folder.join(&keyfile.file),
+            keyfile.bytes.expose(),
+            0o600,
+            Durability::Synced,
+        )?;
+    }
+    for name in file::names(folder).map_err(failed)? {
+        if !keyfiles.good.values().any(|keyfile| name == *keyfile.file) {
+            file::remove(&folder.join(name), Durability::Synced)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
