@@ -6,6 +6,7 @@
 //! on: a device without its state still comes online, on a state that lives in RAM, flagged.
 
 mod api_mounts;
+mod board;
 mod etc;
 mod kmsg;
 mod limited;
@@ -41,6 +42,11 @@ pub fn main() -> Exit {
     if env::var_os("container").is_none() {
         find_file_systems();
     }
+    let (state, run) = (Path::new(paths::STATE), Path::new(paths::RUN_BOARD));
+    go_on(
+        "tell which board this is",
+        board::meet(Path::new("/"), state, run),
+    );
     go_on("supply the files of /etc", etc::supply(Path::new(paths::STATE)));
     match execute_init() {
         Err(error) => kmsg::warn(&format!("cannot execute systemd: {error}")),

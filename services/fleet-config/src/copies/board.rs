@@ -46,8 +46,9 @@ impl Copies {
         log::warn!("{problem}");
         self.problems.copied = Some(problem);
         // The file is read next, and written then, unless it was edited.
-        if let Some(document) = self.on_boot.clone() {
-            let document = renamed(document, &copied.to_string(), &identity.to_string());
+        let on_boot = self.on_boot.clone();
+        let document = on_boot.map(|document| renamed(document, &copied.to_string(), &identity.to_string()));
+        if let Some(document) = document.filter(|document| self.on_boot.as_ref() != Some(document)) {
             self.intend(document.to_text(), document, self.stored.boot.hash, true);
         }
         // As both generations: the older one has the identity of the other device.

@@ -1,7 +1,7 @@
 //! The store and the boot partition's copy, in a temporary folder.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,7 +10,11 @@ use super::*;
 use crate::document::KeyPath;
 use crate::finding::Verdict;
 
+mod clone;
+mod edits;
 mod loss;
+mod reject;
+mod writer;
 
 const UUID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -43,6 +47,29 @@ impl Device {
         std::fs::read_to_string(self.path("boot/config.json")).unwrap()
     }
 
+    /// The file of the generation that is written next.
+    fn older(&self) -> PathBuf {
+        let sequence = |slot: &PathBuf| {
+            let text = std::fs::read_to_string(slot).unwrap_or_default();
+            text.split(' ').nth(3).and_then(|word| word.parse::<u64>().ok())
+        };
+        let slots = ["state/generation-0", "state/generation-1"].map(|name| self.path(name));
+        slots.into_iter().min_by_key(sequence).unwrap()
+    }
+
+    /// Makes storing fail, for root as well: a folder is in the way.
+    fn block_store(&self) {
+        let older = self.older();
+        std::fs::rename(&older, self.path("aside")).unwrap();
+        std::fs::create_dir(older).unwrap();
+    }
+
+    fn unblock_store(&self) {
+        let blocked = self.older();
+        std::fs::remove_dir(&blocked).unwrap();
+        std::fs::rename(self.path("aside"), blocked).unwrap();
+    }
+
     fn start(&self) -> Copies {
         let boot = Boot {
             document: self.path("boot/config.json"),
@@ -59,6 +86,12 @@ fn path(text: &str) -> KeyPath {
 
 fn hostname(copies: &Copies) -> Option<&str> {
     copies.accepted().setting("hostname").and_then(Value::as_str)
+}
+
+/// Waits until a broken file is no longer taken for one that is being written.
+fn settle(copies: &mut Copies) {
+    std::thread::sleep(QUIET + Duration::from_millis(20));
+    copies.import();
 }
 
 fn lock(path: &Path, mode: u32) {
@@ -93,67 +126,6 @@ fn a_device_without_an_identity_makes_one_and_keeps_it() {
     let device = Device::with("{}");
     let made = *device.start().identity();
     assert_eq!(*device.start().identity(), made);
-}
-
-#[test]
-fn a_broken_file_changes_nothing_and_is_left_alone() {
-    let good = r#"{"hostname":"kitchen"}"#;
-    let large = vec![b' '; 10 << 20];
-    for broken in [
-        &b"{\"hostname\":\"cellar\",}"[..],
-        b"[]",
-        b"{\"hostname\":",
-        b"\xff",
-        &large,
-    ] {
-        let device = Device::with(good);
-        let mut copies = device.start();
-        device.edit(broken);
-        for _ in 0..2 {
-            copies.import();
-            assert_eq!(hostname(&copies), Some("kitchen"));
-            assert!(
-                copies.problem().starts_with("config.json: "),
-                "{}",
-                copies.problem()
-            );
-            assert!(
-                copies
-                    .problem()
-                    .ends_with("the last accepted configuration stays in force")
-            );
-            copies = device.start();
-        }
-        assert_eq!(std::fs::read(device.path("boot/config.json")).unwrap(), broken);
-        device.edit(good.replace("kitchen", "cellar"));
-        copies.import();
-        assert_eq!(
-            (hostname(&copies), copies.problem().as_str()),
-            (Some("cellar"), "")
-        );
-    }
-}
-
-#[test]
-fn a_broken_file_at_first_boot_names_place_and_consequence() {
-    let device = Device::with("{\n  \"hostname\": \"kitchen\",\n}");
-    let copies = device.start();
-    assert_eq!(
-        copies.problem(),
-        "config.json: line 2, column 24: there is a comma after the last entry: remove it; \
-         the product defaults apply until it is repaired"
-    );
-    assert!(
-        device.path("state/generation-0").metadata().is_err(),
-        "nothing is accepted"
-    );
-}
-
-#[test]
-fn a_folder_in_place_of_the_file_is_broken() {
-    let device = Device::new();
-    std::fs::create_dir(device.path("boot/config.json")).unwrap();
-    assert!(device.start().problem().contains("it is not a regular file"));
 }
 
 #[test]
@@ -281,17 +253,6 @@ fn set_leaves_what_was_refused_in_the_file() {
         copies.findings().iter().any(Finding::is_refused),
         "it stays in sight"
     );
-}
-
-#[test]
-fn set_over_a_broken_file_rests_on_the_accepted_one() {
-    let device = Device::with(r#"{"hostname":"kitchen","mine":1}"#);
-    let mut copies = device.start();
-    device.edit("{\"hostname\":");
-    copies.import();
-    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
-    assert_eq!(copies.problem(), "");
-    assert!(device.on_boot().contains("\"mine\": 1"));
 }
 
 #[test]

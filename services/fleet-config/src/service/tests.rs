@@ -456,7 +456,9 @@ async fn a_store_that_fails_is_told_and_tried_again() {
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINrEGH2ofxVbbHY9RGew4bkVvleiMbzvvc94SXKuIZlv me";
     let test = Test::new(r#"{"hostname":"kitchen"}"#).await;
     let (_service, config) = test.start().await;
-    std::fs::create_dir(test.path("state/config.json.new")).unwrap();
+    // The first start wrote one generation; the other one is next.
+    std::fs::remove_file(test.path("state/generation-1")).unwrap();
+    std::fs::create_dir(test.path("state/generation-1")).unwrap();
     let edit = format!(r#"{{"hostname":"cellar","os":{{"sshKeys":["{KEY}"]}}}}"#);
     std::fs::write(test.path("boot/config.json"), edit).unwrap();
     eventually(async || config.read().await.unwrap().hostname == "cellar").await;
@@ -468,7 +470,7 @@ async fn a_store_that_fails_is_told_and_tried_again() {
         ("refused".into(), "[]".into(), problem),
         "sshd reads the store"
     );
-    std::fs::remove_dir(test.path("state/config.json.new")).unwrap();
+    std::fs::remove_dir(test.path("state/generation-1")).unwrap();
     eventually(async || config.read().await.unwrap().problem.is_empty()).await;
     assert_eq!(row(&config, "os.sshKeys").await.0, "applied");
 }

@@ -170,40 +170,49 @@ impl Store {
 
     /// Stores a state; it is durable when this returns. Nothing is written if it is what the newest generation holds.
     pub(crate) fn save(&self, stored: &Stored) -> Result<(), Error> {
-        let body = stored.to_json();
         let slots = self.slots();
         let newest = newest(&slots).map(|(slot, _)| slot);
+        let body = stored.to_json();
         if let Some(Slot::Whole(_, bytes)) = newest.map(|slot| &slots[slot])
             && generation::decode(bytes).is_some_and(|(_, now)| now == body.as_bytes())
         {
             return Ok(());
         }
-        self.write(stored)
+        self.write(&slots, newest, stored.revision, body.as_bytes())
     }
 
     /// Writes over the older generation.
-    fn write(&self, stored: &Stored) -> Result<(), Error> {
-        let body = stored.to_json();
-        let slots = self.slots();
-        let newest = newest(&slots).map(|(slot, _)| slot);
+    fn write(
+        &self,
+        slots: &[Slot; 2],
+        newest: Option<usize>,
+        revision: u64,
+        body: &[u8],
+    ) -> Result<(), Error> {
         self.prepare()?;
         let target = newest.map_or(0, |newest| 1 - newest);
         let path = self.0.join(Self::GENERATIONS[target]);
-        let failed = |error| file::Error::Write(path.clone(), error);
         let sequence = slots
             .iter()
             .filter_map(Slot::header)
             .map(|header| header.sequence);
         let sequence = sequence.max().unwrap_or_default() + 1;
         let used = file::read(&path, stored::MAX_BYTES).map_or(0, |bytes| generation::used(&bytes));
-        let bytes = generation::encode(sequence, stored.revision, body.as_bytes(), used);
-        let file = OpenOptions::new()
+        let bytes = generation::encode(sequence, revision, body, used);
+        let written = OpenOptions::new()
             .write(true)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)
-            .map_err(failed)?;
-        file.write_all_at(&bytes, 0).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
+            .and_then(|file| {
+                let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync_data());
+                if written.is_err() {
+                    // What did not reach the medium may still be read from memory, and must not pass for the newest:
+                    // the next write would go over the one that is on the medium.
+                    let _ = file.write_all_at(&generation::blank(64), 0);
+                }
+                written
+            });
+        written.map_err(|error| file::Error::Write(path, error))?;
         if newest.is_some() && legacy::is_there(&self.0) {
             legacy::remove(&self.0);
         }
@@ -273,8 +282,13 @@ impl Store {
 
     /// Stores a state as both generations, for what no older one may take back.
     pub(crate) fn save_twice(&self, stored: &Stored) -> Result<(), Error> {
-        self.write(stored)?;
-        self.write(stored)
+        let body = stored.to_json();
+        for _ in Self::GENERATIONS {
+            let slots = self.slots();
+            let newest = newest(&slots).map(|(slot, _)| slot);
+            self.write(&slots, newest, stored.revision, body.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The last good keyfiles.

@@ -36,15 +36,6 @@ impl Device {
             .map(|name| name.into_string().unwrap())
             .collect()
     }
-
-    /// Makes writing a file fail, for root as well: a folder is in the way of the temporary file.
-    fn block(&self, name: &str) {
-        std::fs::create_dir(self.path(&format!("{name}.new"))).unwrap();
-    }
-
-    fn unblock(&self, name: &str) {
-        std::fs::remove_dir(self.path(&format!("{name}.new"))).unwrap();
-    }
 }
 
 const FOLDER: &str = "boot/system-connections";
@@ -206,7 +197,7 @@ fn keyfiles_that_cannot_be_stored_are_a_problem() {
 fn an_edit_that_cannot_be_stored_holds_and_is_not_forgotten() {
     let device = Device::with(r#"{"hostname":"kitchen"}"#);
     let mut copies = device.start();
-    device.block("state/config.json");
+    device.block_store();
     device.edit(r#"{"hostname":"cellar"}"#);
     for _ in 0..2 {
         copies.import();
@@ -229,7 +220,7 @@ fn an_edit_that_cannot_be_stored_holds_and_is_not_forgotten() {
     drop(device.start());
     assert!(device.on_boot().contains("cellar"));
 
-    device.unblock("state/config.json");
+    device.unblock_store();
     copies.store_again();
     assert_eq!((copies.problem().as_str(), copies.is_unstored()), ("", false));
     assert_eq!(hostname(&device.start()), Some("cellar"));
@@ -241,31 +232,24 @@ fn an_edit_that_cannot_be_stored_holds_and_is_not_forgotten() {
 fn an_edit_that_was_not_stored_can_be_taken_back() {
     let device = Device::with(r#"{"hostname":"kitchen"}"#);
     let mut copies = device.start();
-    device.block("state/config.json");
+    device.block_store();
     device.edit(r#"{"hostname":"cellar"}"#);
     copies.import();
     device.edit(r#"{"hostname":"kitchen"}"#);
     copies.import();
-    assert_eq!(
-        (hostname(&copies), copies.problem().as_str()),
-        (Some("kitchen"), "")
-    );
+    assert_eq!(hostname(&copies), Some("kitchen"));
+    device.unblock_store();
+    copies.store_again();
+    assert_eq!(copies.problem(), "");
+    assert_eq!(device.start().revision(), 3);
     assert!(device.on_boot().contains("kitchen"));
 }
 
 #[test]
-fn a_failure_of_one_write_does_not_hide_that_of_the_other() {
+fn a_store_that_fails_is_said_before_a_broken_file() {
     let device = Device::with(r#"{"hostname":"kitchen"}"#);
     let mut copies = device.start();
-    device.block("state/boot.json");
-    device.edit(r#"{"hostname":"cellar"}"#);
-    copies.import();
-    assert!(
-        copies.problem().starts_with("the copy of config.json"),
-        "{}",
-        copies.problem()
-    );
-    device.block("state/config.json");
+    device.block_store();
     device.edit(r#"{"hostname":"attic"}"#);
     copies.import();
     device.edit("{");
@@ -276,11 +260,7 @@ fn a_failure_of_one_write_does_not_hide_that_of_the_other() {
         at("the configuration is in force and lost") < at("config.json: line 1"),
         "{problem}"
     );
-    assert!(problem.contains("the copy of config.json"), "{problem}");
-    device.unblock("state/config.json");
-    copies.store_again();
-    assert!(copies.is_unstored(), "the copy is not");
-    device.unblock("state/boot.json");
+    device.unblock_store();
     copies.store_again();
     assert!(!copies.is_unstored());
 }
@@ -292,39 +272,34 @@ fn what_is_too_large_when_it_is_stored_is_refused() {
     let large = format!(r#"{{"hostname":"cellar","mine":[{}1]}}"#, "1,".repeat(300_000));
     assert!(Document::parse(large.as_bytes()).is_ok(), "it can be read");
     device.edit(&large);
+    copies.import();
+    settle(&mut copies);
     for _ in 0..2 {
-        copies.import();
         assert_eq!(hostname(&copies), None);
         assert_eq!(
             copies.problem(),
-            "config.json: indented, as it is stored, it is larger than 1024 KiB; \
-             the last accepted configuration stays in force"
+            "config.json: indented, as it is stored, it is larger than 1024 KiB; it was put aside as \
+             config.json.rejected; the last accepted configuration stays in force"
         );
         assert_eq!(authorized_keys::keys(&Store::at(device.path("state"))).len(), 1);
         copies = device.start();
     }
-    assert_eq!(device.on_boot(), large);
+    let aside = std::fs::read_to_string(device.path("boot/config.json.rejected"));
+    assert_eq!(aside.unwrap(), large);
 }
 
 #[test]
-fn a_damaged_store_gives_way_to_its_copy_and_keeps_the_identity() {
+fn a_damaged_store_keeps_the_identity_and_takes_the_boot_partitions_copy() {
     let other = "ffffffffffffffffffffffffffffffff";
-    for (damage, copy) in [
-        (Some(&b"\0\0\0"[..]), true),
-        (None, true),
-        (Some(b"\0\0\0"), false),
-    ] {
+    for damaged in [&[0][..], &[1], &[0, 1]] {
         let device = Device::with(&format!(r#"{{"hostname":"kitchen","uuid":"{UUID}"}}"#));
         let mut copies = device.start();
         // Refused while it ran.
         device.edit(format!(r#"{{"hostname":"cellar","uuid":"{other}"}}"#));
         copies.import();
-        match damage {
-            Some(bytes) => std::fs::write(device.path("state/config.json"), bytes).unwrap(),
-            None => std::fs::remove_file(device.path("state/config.json")).unwrap(),
-        }
-        if !copy {
-            std::fs::remove_file(device.path("state/boot.json")).unwrap();
+        let before = copies.revision();
+        for slot in damaged {
+            std::fs::write(device.path(&format!("state/generation-{slot}")), b"\0\0\0").unwrap();
         }
         for _ in 0..2 {
             let copies = device.start();
@@ -339,18 +314,22 @@ fn a_damaged_store_gives_way_to_its_copy_and_keeps_the_identity() {
                 (hostname(&copies), copies.problem().as_str()),
                 (Some("cellar"), "")
             );
+            assert!(damaged.len() == 2 || copies.revision() >= before);
         }
     }
 }
 
 #[test]
-fn a_damaged_store_does_not_need_the_boot_partition() {
-    let device = Device::with(r#"{"hostname":"kitchen"}"#);
-    drop(device.start());
-    std::fs::write(device.path("state/config.json"), b"\0\0\0").unwrap();
-    device.edit("{");
-    assert_eq!(hostname(&device.start()), Some("kitchen"));
-    assert_eq!(hostname(&device.start()), Some("kitchen"));
+fn one_damaged_generation_does_not_need_the_boot_partition() {
+    for slot in [0, 1] {
+        let device = Device::with(r#"{"hostname":"kitchen"}"#);
+        let mut copies = device.start();
+        copies.set(&path("ntpServers"), "\"a\"", "root").unwrap();
+        std::fs::write(device.path(&format!("state/generation-{slot}")), b"\0\0\0").unwrap();
+        device.edit("{");
+        assert_eq!(hostname(&device.start()), Some("kitchen"));
+        assert_eq!(hostname(&device.start()), Some("kitchen"));
+    }
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! Edits of the boot partition's file: merged, and written back only where that says something else.
+
+use super::*;
+
+fn ntp(copies: &Copies) -> Option<&str> {
+    copies.accepted().setting("ntpServers").and_then(Value::as_str)
+}
+
+#[test]
+fn what_is_accepted_as_it_stands_is_not_written_back() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    copies.set(&path("ntpServers"), "\"a\"", "root").unwrap();
+    let edit = "{ \"ntpServers\":\"a\",\n\"hostname\" : \"cellar\", \"persistentLogging\":\"perhaps\" }";
+    device.edit(edit);
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), Some("a")));
+    assert_eq!(device.on_boot(), edit);
+    assert_eq!(device.start().revision(), 3);
+    assert_eq!(device.on_boot(), edit);
+    device.edit(edit.replace('\n', ""));
+    copies.import();
+    assert_eq!(copies.revision(), 3, "other white space");
+}
+
+#[test]
+fn a_stale_copy_does_not_revert_a_change() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    let stale = device.on_boot();
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+    copies.set(&path("mine.x"), "1", "root").unwrap();
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), Some("b")));
+    assert!(copies.accepted().get(&path("mine.x")).is_some());
+    let exported = Document::parse(device.on_boot().as_bytes()).unwrap();
+    assert!(exported == *copies.accepted(), "what was kept is written back");
+    // As it was, it is a revert on purpose.
+    device.edit(&stale);
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("kitchen"), Some("a")));
+    assert_eq!(device.on_boot(), stale);
+}
+
+#[test]
+fn a_stale_copy_of_an_export_does_not_revert_an_edit() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    copies.set(&path("mine"), "1", "root").unwrap();
+    let stale = device.on_boot();
+    device.edit(stale.replace("\"a\"", "\"b\""));
+    copies.import();
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), Some("b")));
+}
+
+#[test]
+fn a_key_that_only_an_older_release_refused_is_applied() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    device.edit(r#"{"hostname":"cellar","ntpServers":"b"}"#);
+    copies.import();
+    // As if the host name had been refused.
+    let store = Store::at(device.path("state"));
+    let mut stored = store.load().unwrap().unwrap();
+    stored
+        .document
+        .as_mut()
+        .unwrap()
+        .set(&path("hostname"), "kitchen".into())
+        .unwrap();
+    stored.boot.text = Some(device.on_boot());
+    stored.boot.refused = vec!["hostname".to_owned()];
+    store.save(&stored).unwrap();
+    let on_boot = device.on_boot();
+    let copies = device.start();
+    assert_eq!((hostname(&copies), copies.revision()), (Some("cellar"), 3));
+    assert_eq!(device.on_boot(), on_boot);
+    assert_eq!(device.start().revision(), 3);
+}
+
+#[test]
+fn the_layout_before_generations_is_taken_over() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":7,"country":"DE"}"#);
+    std::fs::write(device.path("state/uuid"), format!("{UUID}\n")).unwrap();
+    std::fs::write(
+        device.path("state/config.json"),
+        r#"{"hostname":"kitchen","ntpServers":"a","country":"DE"}"#,
+    )
+    .unwrap();
+    std::fs::copy(device.path("boot/config.json"), device.path("state/boot.json")).unwrap();
+    for _ in 0..2 {
+        let copies = device.start();
+        assert_eq!((hostname(&copies), ntp(&copies)), (Some("kitchen"), Some("a")));
+        assert_eq!(copies.identity().to_string(), UUID);
+        assert_eq!((copies.revision(), copies.problem().as_str()), (1, ""));
+        assert!(
+            device.on_boot().contains('7'),
+            "what was refused is left to the person"
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_export_is_told_from_a_revert() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    let before = device.on_boot();
+    copies.set(&path("hostname"), "\"cellar\"", "root").unwrap();
+    // The power goes before the rename.
+    std::fs::rename(
+        device.path("boot/config.json"),
+        device.path("boot/config.json.new"),
+    )
+    .unwrap();
+    device.edit(&before);
+    let copies = device.start();
+    assert_eq!((hostname(&copies), copies.revision()), (Some("cellar"), 2));
+    assert!(device.on_boot().contains("cellar"));
+    assert!(!device.path("boot/config.json.new").exists());
+    // Put back on purpose while the device is off.
+    device.edit(&before);
+    let copies = device.start();
+    assert_eq!((hostname(&copies), copies.revision()), (Some("kitchen"), 3));
+}
+
+#[test]
+fn an_edit_over_an_interrupted_export_is_merged_with_it() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    let before = device.on_boot();
+    copies.set(&path("hostname"), "\"cellar\"", "root").unwrap();
+    std::fs::rename(
+        device.path("boot/config.json"),
+        device.path("boot/config.json.new"),
+    )
+    .unwrap();
+    device.edit(before.replace("\"a\"", "\"b\""));
+    let copies = device.start();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), Some("b")));
+    assert!(device.on_boot().contains("cellar") && device.on_boot().contains("\"b\""));
+}
+
+#[test]
+fn a_restart_without_a_change_writes_nothing() {
+    let device = Device::with("{ \"hostname\":\"kitchen\", \"ntpServers\":7 }");
+    let mut copies = device.start();
+    copies.set(&path("mine"), "1", "root").unwrap();
+    let bytes = || {
+        ["state/generation-0", "state/generation-1", "boot/config.json"].map(|name| {
+            (
+                std::fs::read(device.path(name)).unwrap(),
+                std::fs::metadata(device.path(name)).unwrap().modified().unwrap(),
+            )
+        })
+    };
+    drop(device.start());
+    let before = bytes();
+    for _ in 0..3 {
+        device.start().import();
+    }
+    assert!(bytes() == before);
+}
