@@ -11,6 +11,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 /// What went wrong with which file.
 #[derive(Debug)]
 pub enum Error {
@@ -72,11 +74,23 @@ pub enum Durability {
 /// # Errors
 /// [`Error::Read`], [`Error::TooLarge`].
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    read_with(path, limit, OFlag::empty())
+}
+
+/// [`read`] for a file that anybody may have put there: a symbolic link in its place is an error.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::TooLarge`].
+pub fn read_no_follow(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    read_with(path, limit, OFlag::O_NOFOLLOW)
+}
+
+fn read_with(path: &Path, limit: u64, flags: OFlag) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::Read(path.to_owned(), error);
     // Non-blocking, so that a FIFO put in place of the file cannot hang the reader.
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .custom_flags((OFlag::O_NONBLOCK | flags).bits())
         .open(path)
         .map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
@@ -225,6 +239,11 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert!(matches!(read(&path, 4), Err(Error::TooLarge(_, 4))));
         assert_eq!(read(&path, 5).unwrap(), b"12345");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&link, 5).unwrap(), b"12345");
+        assert!(read_no_follow(&link, 5).is_err());
+        assert_eq!(read_no_follow(&path, 5).unwrap(), b"12345");
         assert!(read(folder.path(), 5).is_err(), "a folder in place of the file");
         assert!(
             read(Path::new("/dev/zero"), 5).is_err(),

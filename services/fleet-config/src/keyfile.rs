@@ -112,13 +112,16 @@ impl Folder {
     /// The folder itself cannot be read; not being there is [`io::ErrorKind::NotFound`].
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let mut folder = Self::default();
+        if path.symlink_metadata()?.is_symlink() {
+            return Err(io::Error::other("it is a link, not a folder"));
+        }
         for name in file::names(path)? {
             // A name that is not UTF-8 cannot be shown as it is, and is refused below by its lossy form.
             let shown = name.to_string_lossy().into_owned();
             if is_left_over(&shown) {
                 continue;
             }
-            let keyfile = file::read(&path.join(&name), MAX_BYTES)
+            let keyfile = file::read_no_follow(&path.join(&name), MAX_BYTES)
                 .map_err(|error| Refusal::Read(reason(&error)))
                 .and_then(|bytes| Keyfile::new(&shown, bytes))
                 .and_then(|keyfile| match folder.good.contains_key(&keyfile.name) {
@@ -185,6 +188,7 @@ mod tests {
         write("large", &vec![b'#'; 65 * 1024]);
         write("-x", GOOD.as_bytes());
         std::fs::create_dir(folder.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("office"), folder.path().join("link")).unwrap();
         let read = Folder::read(folder.path()).unwrap();
         assert_eq!(read.good.keys().collect::<Vec<_>>(), ["guest net", "office"]);
         let refused: Vec<_> = read.refused.keys().map(String::as_str).collect();
@@ -196,6 +200,7 @@ mod tests {
                 "empty",
                 "folder",
                 "large",
+                "link",
                 "office.nmconnection",
                 "torn"
             ]

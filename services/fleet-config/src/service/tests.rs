@@ -417,6 +417,88 @@ async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
 }
 
 #[tokio::test]
+async fn calls_are_all_or_nothing_and_are_remembered() {
+    let test = Test::new(r#"{"hostname":"kitchen","apiKey":"hunter2"}"#).await;
+    let (_service, config) = test.start().await;
+    let user = match nix::unistd::getuid().as_raw() {
+        0 => "root".to_owned(),
+        user => format!("user {user}"),
+    };
+    assert_eq!(config.set("hostname", "\"cellar\"").await.unwrap(), 2);
+    assert_eq!(config.set("hostname", "\"cellar\"").await.unwrap(), 2);
+    assert_eq!(config.unset("mine").await.unwrap(), 2);
+    let patch = r#"{"hostname":"attic","apiKey":"hunter3"}"#;
+    assert_eq!(config.patch(2, patch).await.unwrap(), 3);
+    assert_eq!(config.read().await.unwrap().revision, 3);
+    let error = config.patch(2, patch).await.unwrap_err().to_string();
+    assert!(
+        error.contains("org.fleetos.Error.Conflict") && error.contains("at revision 3, not 2"),
+        "{error}"
+    );
+    let bad = r#"{"hostname":"a_b","ntpServers":7,"apiKey":"hunter4"}"#;
+    let error = config.patch(0, bad).await.unwrap_err().to_string();
+    assert!(
+        error.contains("InvalidArgument") && error.contains("ntpServers: "),
+        "{error}"
+    );
+    assert_eq!(config.get("hostname").await.unwrap(), "\"attic\"");
+    assert_eq!(config.revert(1).await.unwrap(), 4);
+    assert_eq!(config.get("hostname").await.unwrap(), "\"kitchen\"");
+    let missing = config.revert(77).await.unwrap_err().to_string();
+    assert!(missing.contains("org.fleetos.Error.NotFound"), "{missing}");
+    let rows = config
+        .check(r#"{"hostname":"a_b","apiKey":"hunter5"}"#)
+        .await
+        .unwrap();
+    assert_eq!((rows[0].0.as_str(), rows[0].1.as_str()), ("hostname", "refused"));
+
+    let history = config.history().await.unwrap();
+    let told: Vec<_> = history
+        .iter()
+        .map(|(revision, _, who, how, keys)| (*revision, who.as_str(), how.as_str(), keys.join(" ")))
+        .collect();
+    let user = user.as_str();
+    let both = || "hostname apiKey".to_owned();
+    assert_eq!(
+        told,
+        [
+            (4, user, "revert", both()),
+            (3, user, "patch", both()),
+            (2, user, "set", "hostname".to_owned()),
+            (1, "config.json", "first", both()),
+        ]
+    );
+    let said = format!("{history:?}{rows:?}{error}{}", config.get("").await.unwrap());
+    let report = std::fs::read_to_string(test.path("run/report.json")).unwrap();
+    assert!(
+        !said.contains("hunter") && !report.contains("hunter"),
+        "a secret is shown"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_file_is_put_aside_without_another_edit() {
+    let test = Test::new(r#"{"hostname":"kitchen"}"#).await;
+    let (_service, config) = test.start().await;
+    std::fs::write(test.path("boot/config.json"), "{\"hostname\":\"cellar\",}").unwrap();
+    eventually(async || test.path("boot/config.json.rejected.txt").exists()).await;
+    eventually(async || {
+        config
+            .read()
+            .await
+            .unwrap()
+            .problem
+            .contains("config.json.rejected")
+    })
+    .await;
+    let good = std::fs::read_to_string(test.path("boot/config.json")).unwrap();
+    assert_eq!(good, r#"{"hostname":"kitchen"}"#);
+    std::fs::write(test.path("boot/config.json"), "{\"hostname\":\"cellar\"}").unwrap();
+    eventually(async || config.read().await.unwrap().hostname == "cellar").await;
+    assert_eq!(config.read().await.unwrap().problem, "");
+}
+
+#[tokio::test]
 async fn a_peer_that_fails_costs_its_own_key_only() {
     let test = Test::new(r#"{"hostname":"kitchen"}"#).await;
     test.peers.0.lock().unwrap().helper_fails = true;
