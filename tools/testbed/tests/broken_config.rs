@@ -33,6 +33,28 @@ fn one_stray_comma_at_first_boot() -> Result<()> {
 }
 
 #[test]
+fn a_huge_file_and_a_folder_in_its_place_are_put_aside() -> Result<()> {
+    let good = br#"{"hostname": "alpha"}"#;
+    let mut device = Device::boot(Tier::Nspawn).config_text(good).start()?;
+    for broken in [
+        "head -c 10M /dev/urandom > /boot/config.json",
+        "rm /boot/config.json; mkdir /boot/config.json",
+    ] {
+        device.run(broken)?.succeeds()?;
+        device.soon(
+            Duration::from_secs(3),
+            "test -e /boot/config.json.rejected && cat /boot/config.json",
+            r#"{"hostname": "alpha"}"#,
+        )?;
+        device.run("uname -n")?.says("alpha")?;
+    }
+    device.run("test -d /boot/config.json.rejected")?.succeeds()?;
+    device.run("fleet config set hostname beta")?.succeeds()?;
+    device.run("fleet status | grep Problem")?.fails()?;
+    Ok(())
+}
+
+#[test]
 fn an_empty_file_at_first_boot() -> Result<()> {
     boots_with(b"", "line 1, column 1").map(drop)
 }
@@ -56,9 +78,24 @@ fn a_file_broken_later_leaves_the_device_as_it_was() -> Result<()> {
         .succeeds()?;
     device.soon(Duration::from_secs(2), "fleet status | grep -c Problem", "1")?;
     device.run("uname -n")?.says("alpha")?;
-    // The power goes while the broken file is there: host name and identity come from the last accepted one.
+    // It is put aside as it was, with the reason, and a good one takes its place.
+    device.soon(
+        Duration::from_secs(2),
+        "cat /boot/config.json.rejected",
+        "{\"hostname\": \"beta\"",
+    )?;
+    device
+        .run("cat /boot/config.json.rejected.txt")?
+        .mentions("line 1, column")?
+        .mentions("fleet config check")?;
+    device.soon(Duration::from_secs(2), "grep -c alpha /boot/config.json", "1")?;
+    // After a power cut it is still said, and host name and identity are those of the last accepted one.
     device.cut()?;
     device.run("uname -n")?.says("alpha")?;
+    device
+        .run("fleet status")?
+        .mentions("Problem: ")?
+        .mentions("config.json.rejected")?;
     device
         .run("fleet config show")?
         .mentions("0123456789abcdef0123456789abcdef")?;

@@ -8,7 +8,7 @@ use testbed::{Device, Tier};
 /// Every unit that is active, with the run of it that is: a restart gives it another. What only comes when it is
 /// called is left out.
 const UNITS: &str = "for unit in $(systemctl list-units --plain --no-legend --state=active --type=service,socket,mount,target \
-     | cut -d' ' -f1 | grep -vE 'fleet-(helper|journal)|hostnamed'); do \
+     | cut -d' ' -f1 | grep -vE 'fleet-(helper|journal)|hostnamed|NetworkManager-dispatcher'); do \
      echo \"$unit $(systemctl show -P InvocationID $unit)\"; done | sort";
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -153,6 +153,68 @@ fn setting_a_key_keeps_the_order_and_the_unknown_keys_of_the_file() -> Result<()
     device.run("fleet config set hostname two")?.succeeds()?;
     device.run("tr -d ' \\n' < /boot/config.json | grep -o '^{\"zebra\":1,\"hostname\":\"two\",\"ant\":{\"b\":2,\"a\":3}'")?.succeeds()?;
     device.run("uname -n")?.says("two")?;
+    Ok(())
+}
+
+#[test]
+fn a_stale_copy_of_the_file_does_not_revert_a_change() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"hostname": "one"}"#)
+        .start()?;
+    device
+        .run("cp /boot/config.json /tmp/stale && fleet config set ntpServers 192.0.2.9")?
+        .succeeds()?;
+    device
+        .run("sed s/one/two/ /tmp/stale > /boot/config.json")?
+        .succeeds()?;
+    device.soon(SECOND * 2, "uname -n", "two")?;
+    device.run("fleet config get ntpServers")?.says("\"192.0.2.9\"")?;
+    device.soon(SECOND * 2, "grep -c 192.0.2.9 /boot/config.json", "1")?;
+    device
+        .run(
+            "journalctl -u fleet-config -o cat --no-pager | grep -c 'what changed since is kept: ntpServers'",
+        )?
+        .says("1")?;
+    Ok(())
+}
+
+#[test]
+fn calls_are_all_or_nothing_and_are_remembered() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"hostname": "one", "apiKey": "hunter2"}"#)
+        .start()?;
+    let call = "busctl call org.fleetos.Config1 /org/fleetos/Config1 org.fleetos.Config1";
+    device
+        .run(&format!(
+            r#"{call} Patch ts 1 '{{"hostname": "two", "ntpServers": "192.0.2.1", "apiKey": "hunter3"}}'"#
+        ))?
+        .says("t 2")?;
+    device.run("uname -n")?.says("two")?;
+    device
+        .run(&format!(r#"{call} Patch ts 1 '{{"hostname": "three"}}'"#))?
+        .fails()?
+        .complains("at revision 2, not 1")?;
+    device
+        .run(&format!(
+            r#"{call} Patch ts 0 '{{"hostname": "three", "dnsServers": "x", "persistentLogging": "perhaps"}}'"#
+        ))?
+        .fails()?
+        .complains("dnsServers")?
+        .complains("persistentLogging")?;
+    device.run("uname -n")?.says("two")?;
+    device.run(&format!("{call} Revert t 1"))?.says("t 3")?;
+    device.run("uname -n")?.says("one")?;
+    device.cut()?;
+    device
+        .run(&format!("{call} History"))?
+        .mentions(r#""root" "revert""#)?
+        .mentions(r#""root" "patch""#)?
+        .mentions(r#""config.json" "first""#)?;
+    device.run(&format!("{call} Revert t 2"))?.says("t 4")?;
+    device.run("uname -n")?.says("two")?;
+    device
+        .run("journalctl -b --no-pager | grep -c hunter; grep -rc hunter /run/fleet | grep -v :0; true")?
+        .says("0")?;
     Ok(())
 }
 

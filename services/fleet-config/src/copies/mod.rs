@@ -225,14 +225,17 @@ impl Copies {
         stored
     }
 
-    /// Tries again what could not be stored. The keyfiles are stored by every [`Copies::keyfiles`].
+    /// Tries again what could not be stored or exported. The keyfiles are stored by every [`Copies::keyfiles`].
     pub(crate) fn store_again(&mut self) {
         if self.problems.store.is_some() {
             self.store();
         }
+        if self.problems.export.is_some() {
+            self.import();
+        }
     }
 
-    /// Whether something could not be stored that [`Copies::store_again`] may store.
+    /// Whether something could not be stored or exported that [`Copies::store_again`] may store.
     pub(crate) const fn is_unstored(&self) -> bool {
         self.problems.is_unstored()
     }

@@ -35,9 +35,9 @@ impl Problems {
         all.join("; ")
     }
 
-    /// Whether something is not stored that is tried again.
+    /// Whether something is not stored or exported that is tried again.
     pub(super) const fn is_unstored(&self) -> bool {
-        self.store.is_some() || self.stored_keyfiles.is_some()
+        self.store.is_some() || self.stored_keyfiles.is_some() || self.export.is_some()
     }
 }
 

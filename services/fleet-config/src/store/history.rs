@@ -9,7 +9,7 @@ use crate::merge::{self, Change};
 const MOST: usize = 10;
 /// The most bytes that all but the newest take as JSON, so that a change of an ordinary configuration writes at most
 /// 16 KiB.
-const BUDGET: usize = 4096;
+const BUDGET: usize = 2048;
 /// The most names of keys in one change; more are cut off, as `…`.
 const MOST_KEYS: usize = 32;
 
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn has_a_budget_and_keeps_the_newest() {
         let large = |number: u64| {
-            let text = format!(r#"{{"n":"{}"}}"#, number.to_string().repeat(1500));
+            let text = format!(r#"{{"n":"{}"}}"#, number.to_string().repeat(700));
             Document::parse(text.as_bytes()).unwrap()
         };
         let history = history(1..=9, large);

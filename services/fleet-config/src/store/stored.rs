@@ -3,7 +3,7 @@
 //! | field | what |
 //! |---|---|
 //! | `revision` | counts accepted configurations; never goes down |
-//! | `document` | the accepted configuration, as text: it may be as deep as the reader goes |
+//! | `document` | the accepted configuration, as text: it may be as deep as the reader goes; `null`: what `boot.text` says; absent: none was accepted |
 //! | `identity` | the uuid |
 //! | `board` | the evidence of the board that the identity was made on |
 //! | `boot` | what is known of the boot partition's file |
@@ -67,7 +67,9 @@ impl Stored {
         let mut insert = |name: &str, value: Value| drop(envelope.insert(name.to_owned(), value));
         insert("revision", self.revision.into());
         if let Some(document) = &self.document {
-            insert("document", document.to_compact().into());
+            let said = self.boot.document().filter(|said| said == document);
+            let text = said.map_or_else(|| document.to_compact().into(), |_| Value::Null);
+            insert("document", text);
         }
         if let Some(identity) = &self.identity {
             insert("identity", identity.to_string().into());
@@ -84,7 +86,10 @@ impl Stored {
     pub(super) fn from_json(bytes: &[u8]) -> Option<Self> {
         let mut envelope = strict::object(bytes, MAX_BYTES).ok()?;
         let revision = envelope.shift_remove("revision")?.as_u64()?;
+        let boot = envelope.shift_remove("boot").map(BootRecord::from_json);
+        let boot = boot.unwrap_or_default();
         let document = match envelope.shift_remove("document") {
+            Some(Value::Null) => Some(boot.document()?),
             Some(text) => Some(Document::parse(text.as_str()?.as_bytes()).ok()?),
             None => None,
         };
@@ -96,7 +101,6 @@ impl Stored {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
-        let boot = envelope.shift_remove("boot").map(BootRecord::from_json);
         let history = envelope.shift_remove("history").map(History::from_json);
         Some(Self {
             revision,
@@ -104,13 +108,18 @@ impl Stored {
             identity,
             history: history.unwrap_or_default(),
             board,
-            boot: boot.unwrap_or_default(),
+            boot,
             rest: envelope,
         })
     }
 }
 
 impl BootRecord {
+    /// What the text says.
+    fn document(&self) -> Option<Document> {
+        Document::parse(self.text.as_ref()?.as_bytes()).ok()
+    }
+
     fn to_json(&self) -> Value {
         let mut record = self.rest.clone();
         let texts = [

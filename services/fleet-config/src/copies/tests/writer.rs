@@ -72,9 +72,52 @@ fn revert_goes_back_as_a_new_revision() {
     assert_eq!(copies.identity().to_string(), UUID);
 }
 
+/// Every line that is logged in this process.
+struct Logged(std::sync::Mutex<String>);
+
+static LOGGED: Logged = Logged(std::sync::Mutex::new(String::new()));
+
+impl log::Log for Logged {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        *self.0.lock().unwrap() += &format!("{}\n", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_change_of_an_ordinary_configuration_writes_at_most_sixteen_kibibytes() {
+    let keys: String = (0..38)
+        .map(|n| format!("\"key{n}\": \"{}\", ", "v".repeat(84)))
+        .collect();
+    let device = Device::with(&format!("{{{keys}\"hostname\": \"kitchen\"}}"));
+    let mut copies = device.start();
+    for number in 0..30 {
+        let json = format!("\"{number}{}\"", "w".repeat(300));
+        copies.set(&path("key7"), &json, "root").unwrap();
+        let on_boot = device.on_boot();
+        assert!((3800..4096).contains(&on_boot.len()), "{}", on_boot.len());
+        let older = std::fs::read_to_string(device.older()).unwrap();
+        // Whole pages of the store; one cluster, and six sectors of the tables and folders of FAT.
+        let written = older.trim_end().len().next_multiple_of(4096) + 4096 + 6 * 512;
+        assert!(written <= 16 * 1024 && older.len() == 16 * 1024, "{written}");
+        if number % 10 == 9 {
+            device.edit(on_boot.replace(":", " : "));
+            copies.import();
+        }
+    }
+    assert!(copies.history().entries().len() >= 5);
+}
+
 #[test]
 fn no_secret_leaves_the_copies() {
     let secret = "hunter2";
+    log::set_logger(&LOGGED).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
     let document =
         format!(r#"{{"apiKey":"{secret}","wifi":{{"password":"{secret}"}},"hostname":"kitchen"}}"#);
     let device = Device::with(&document);
@@ -115,6 +158,8 @@ fn no_secret_leaves_the_copies() {
         said += &format!("{} {}", finding.name(), finding.verdict);
     }
     said += &copies.accepted().shown_whole().to_string();
+    said += &LOGGED.0.lock().unwrap();
+    assert!(said.contains("revision"), "what is logged is here");
     assert!(!said.contains(secret), "{said}");
     for name in ["state/generation-0", "state/generation-1"] {
         let mode = std::fs::metadata(device.path(name)).unwrap().permissions().mode();
