@@ -89,10 +89,13 @@ pub fn subscribe<'a>(
 ///
 /// # Errors
 /// The connection is gone, or the bus is.
-pub async fn unix_user(connection: &Connection, unique_name: &str) -> zbus::Result<u32> {
-    ask_bus(connection, "GetConnectionUnixUser", vec![unique_name.into()])
-        .await?
-        .take()
+#[inline(never)]
+pub fn unix_user<'a>(connection: &'a Connection, unique_name: &'a str) -> Pending<'a, zbus::Result<u32>> {
+    Box::pin(async move {
+        ask_bus(connection, "GetConnectionUnixUser", vec![unique_name.into()])
+            .await?
+            .take()
+    })
 }
 
 /// Takes a well-known name, and does not wait for it.

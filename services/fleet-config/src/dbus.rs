@@ -37,19 +37,26 @@ pub(crate) struct Published {
 /// One change as it is on the bus: revision, time, who, how, keys.
 pub(crate) type Past = (u64, u64, String, String, Vec<String>);
 
+/// What a method asks of the service, and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) what: Question,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
 /// What a method asks of the service.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum Question {
     /// The value of a key as JSON text.
-    Get(String, Answer<String>),
+    Get(String),
     /// A change, by whom.
-    Change(Change, String, Answer<u64>),
+    Change(Change, String),
     /// A document.
-    Check(String, Answer<Vec<Row>>),
+    Check(String),
     /// The last changes.
-    History(Answer<Vec<Past>>),
+    History,
     /// Everything, again.
-    Apply(Answer<()>),
+    Apply,
 }
 
 /// A change that a client asks for.
@@ -65,8 +72,8 @@ pub(crate) enum Change {
     Revert(u64),
 }
 
-/// Where an answer goes.
-pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
+/// What a method returns. One type for all of them: each more is a channel and a state machine of its own.
+pub(crate) type Answer = Result<Option<Variant<'static>>>;
 
 /// The object on the bus.
 pub(crate) struct Face {
@@ -94,18 +101,12 @@ impl Face {
         object::announce(connection, self, &before).await
     }
 
-    /// Makes a change, in the name of the caller.
-    async fn change(&self, call: &Call, change: Change) -> Result<Option<Variant<'static>>> {
-        let who = caller(call).await?;
-        let revision = self.ask(|answer| Request::Change(change, who, answer)).await?;
-        Ok(Some(revision.into()))
-    }
-
-    /// Hands a request over and waits for its answer.
-    async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T> {
+    /// Hands a question over and waits for its answer.
+    async fn ask(&self, what: Question) -> Answer {
         let (answer, answered) = oneshot::channel();
         let gone = || Error::Failed("the configuration service is stopping; try again".to_owned());
-        self.requests.send(request(answer)).await.map_err(|_| gone())?;
+        let request = Request { what, answer };
+        self.requests.send(request).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -130,42 +131,26 @@ impl Object for Face {
 
     fn call<'c>(&'c self, call: &'c Call) -> object::Answer<'c> {
         Box::pin(async move {
-            match call.method().as_str() {
-                "Get" => {
-                    let key = call.arguments()?.take()?;
-                    let json = self.ask(|answer| Request::Get(key, answer)).await?;
-                    Ok(Some(json.into()))
-                }
-                "Set" => {
-                    let mut arguments = call.arguments()?;
-                    let change = Change::Set(arguments.take()?, arguments.take()?);
-                    self.change(call, change).await
-                }
-                "Unset" => {
-                    let change = Change::Unset(call.arguments()?.take()?);
-                    self.change(call, change).await
-                }
-                "Patch" => {
-                    let mut arguments = call.arguments()?;
-                    let change = Change::Patch(arguments.take()?, arguments.take()?);
-                    self.change(call, change).await
-                }
-                "Revert" => {
-                    let change = Change::Revert(call.arguments()?.take()?);
-                    self.change(call, change).await
-                }
-                "History" => Ok(Some(self.ask(Request::History).await?.into())),
-                "Check" => {
-                    let document = call.arguments()?.take()?;
-                    let keys = self.ask(|answer| Request::Check(document, answer)).await?;
-                    Ok(Some(keys.into()))
-                }
-                "Apply" => {
-                    self.ask(Request::Apply).await?;
-                    Ok(None)
-                }
-                _ => Err(call.unknown()),
-            }
+            let method = call.method();
+            let mut arguments = call.arguments()?;
+            let is_change = matches!(method.as_str(), "Set" | "Unset" | "Patch" | "Revert");
+            let who = if is_change {
+                caller(call).await?
+            } else {
+                String::new()
+            };
+            let what = match method.as_str() {
+                "Get" => Question::Get(arguments.take()?),
+                "Set" => Question::Change(Change::Set(arguments.take()?, arguments.take()?), who),
+                "Unset" => Question::Change(Change::Unset(arguments.take()?), who),
+                "Patch" => Question::Change(Change::Patch(arguments.take()?, arguments.take()?), who),
+                "Check" => Question::Check(arguments.take()?),
+                "Apply" => Question::Apply,
+                "History" => Question::History,
+                "Revert" => Question::Change(Change::Revert(arguments.take()?), who),
+                _ => return Err(call.unknown()),
+            };
+            self.ask(what).await
         })
     }
 }

@@ -24,7 +24,7 @@ use zbus::{Connection, Message};
 use crate::boot_folder::BootFolder;
 use crate::config::Config;
 use crate::copies::{Boot, Copies};
-use crate::dbus::{Face, Published, Request};
+use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
 use crate::execute::Device;
@@ -265,27 +265,29 @@ impl Service {
     }
 
     async fn answer(&mut self, request: Request) {
-        match request {
-            Request::Get(key, answer) => drop(answer.send(request::get(self.copies.accepted(), &key))),
-            Request::Check(text, answer) => {
-                drop(answer.send(request::check(&text, self.copies.identity())));
+        let answer = match request.what {
+            Question::Get(key) => request::get(self.copies.accepted(), &key).map(|json| Some(json.into())),
+            Question::Check(text) => {
+                request::check(&text, self.copies.identity()).map(|rows| Some(rows.into()))
             }
-            Request::History(answer) => drop(answer.send(Ok(request::history(&self.copies)))),
-            Request::Change(change, who, answer) => {
+            Question::History => Ok(Some(request::history(&self.copies).into())),
+            Question::Change(change, who) => {
                 // An edit that is under way comes first, or it would be lost under ours.
                 self.copies.import();
                 let done = request::change(&mut self.copies, &change, &who);
                 self.apply().await;
-                drop(answer.send(done));
+                done.map(|revision| Some(revision.into()))
             }
-            Request::Apply(answer) => {
+            Question::Apply => {
                 self.copies.import();
                 // Asked for by name: nothing is taken for granted.
                 self.known = Known::default();
                 self.apply().await;
-                drop(answer.send(Ok(())));
+                Ok(None)
             }
-        }
+        };
+        // Who asked may be gone.
+        let _ = request.answer.send(answer);
     }
 
     /// Makes the device what is wanted.

@@ -100,15 +100,13 @@ impl Copies {
     /// Refuses a change with every key of it that breaks its rule.
     fn judge(&self, changed: &Document, changes: &[Change], origin: Origin<'_>) -> Result<(), Error> {
         let findings = inspect(changed, Some(&self.identity));
-        let mut refused: Vec<_> = findings
-            .iter()
-            .filter(|finding| {
-                let is_touched = changes.iter().any(|change| change.path.overlaps(&finding.path));
-                finding.is_refused() && is_touched
-            })
-            .collect();
+        let refused = findings.iter().filter(|finding| {
+            let is_touched = changes.iter().any(|change| change.path.overlaps(&finding.path));
+            finding.is_refused() && is_touched
+        });
         // The entries before the array that is refused for them.
-        refused.sort_by_key(|finding| finding.entry.is_none());
+        let (entries, keys): (Vec<_>, Vec<_>) = refused.partition(|finding| finding.entry.is_some());
+        let refused: Vec<_> = entries.into_iter().chain(keys).collect();
         let removes_identity = identity_in(self.accepted()).is_some() && changed.setting("uuid").is_none();
         if removes_identity
             || refused

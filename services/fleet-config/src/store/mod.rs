@@ -304,9 +304,9 @@ impl Store {
 
 /// The newest that can be read, and which it is.
 fn newest(slots: &[Slot; 2]) -> Option<(usize, Stored)> {
-    let mut order = [0, 1];
-    order.sort_by_key(|slot| std::cmp::Reverse(slots[*slot].header().map(|header| header.sequence)));
-    order
+    let sequence = |slot: usize| slots[slot].header().map(|header| header.sequence);
+    let first = usize::from(sequence(1) > sequence(0));
+    [first, 1 - first]
         .into_iter()
         .find_map(|slot| Some((slot, slots[slot].stored()?)))
 }
