@@ -165,6 +165,8 @@ impl Qemu {
             ]);
             command.args(["-mon", &format!("chardev={name},mode=control")]);
         }
+        // What tells this board from others.
+        command.args(["-smbios", "type=1,serial=fleet-testbed"]);
         // The chipset's own watchdog is off: the guest's /dev/watchdog0 is this one.
         command.args(["-global", "ICH9-LPC.enable_tco=off"]);
         command.args(["-device", "i6300esb,id=watchdog0", "-action", "watchdog=reset"]);

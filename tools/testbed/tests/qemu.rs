@@ -101,3 +101,29 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
         .says("3")?;
     Ok(())
 }
+
+#[test]
+fn a_card_in_another_board_forgets_who_it_was() -> Result<()> {
+    let mut device = Device::boot(Tier::Qemu).config_text("{}").start()?;
+    device
+        .run("cat /run/fleet/board")?
+        .mentions("serial fleet-testbed")?;
+    let identity = "cat /etc/machine-id /var/lib/fleet/ssh/*.pub";
+    let before = device.run(identity)?.succeeds()?.text();
+    // As if the card had been in another board until now.
+    device
+        .run("echo 'serial another' > /var/lib/fleet/board && sync /var/lib/fleet/board")?
+        .succeeds()?;
+    device.reboot()?;
+    let after = device.run(identity)?.succeeds()?.text();
+    for line in before.lines() {
+        ensure!(!after.contains(line), "{line} is still there");
+    }
+    device.run("systemctl is-system-running")?.says("running")?;
+    device
+        .run("journalctl -b -k -o cat --no-pager | grep -c 'the state was copied from another device'")?
+        .says("1")?;
+    device.reboot()?;
+    device.run(identity)?.says(&after)?;
+    Ok(())
+}

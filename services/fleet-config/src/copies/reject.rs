@@ -69,13 +69,11 @@ impl Copies {
             log::warn!("{error}");
         }
         if let Err(error) = put_aside(&path, &with(&path, ".rejected")) {
-            self.stored.boot.rejected = None;
             let problem = format!(
                 "config.json: {why}; it cannot be put aside: {error}; {}",
                 self.instead()
             );
             note(&mut self.problems.boot, Some(problem));
-            self.store();
             return;
         }
         self.seen = None;

@@ -11,9 +11,9 @@
 //! long as the configuration is an ordinary one: writing into them changes no metadata of the file system.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_base::file::{self, Durability};
@@ -233,6 +233,8 @@ impl Store {
                 .mode(Self::MODE)
                 .open(&path)
                 .and_then(|file| {
+                    // The unit's umask took bits away.
+                    file.set_permissions(Permissions::from_mode(Self::MODE))?;
                     // Not fallocate(2): the blocks it reserves are marked as written by the first write, which is
                     // metadata again.
                     file.write_all_at(&generation::blank(Self::SIZE), 0)?;

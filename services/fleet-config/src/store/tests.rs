@@ -1,7 +1,5 @@
 //! Two generations in a temporary folder.
 
-use std::os::unix::fs::PermissionsExt;
-
 use proptest::prelude::*;
 use tempfile::TempDir;
 
