@@ -96,6 +96,15 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             &mut deny(&top, &manifest),
         );
     }
+    total += check(
+        &steps,
+        "lints of the device's executable",
+        cargo(
+            &["clippy", "--package", "fleet", "--all-targets", "--locked"],
+            &top.join("Cargo.toml"),
+        )
+        .args(["--no-default-features", "--", "-D", "warnings"]),
+    );
     total += check(&steps, "shell scripts", &mut shellcheck(&top)?);
 
     total += tests(

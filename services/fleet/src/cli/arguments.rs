@@ -1,10 +1,15 @@
 //! The command line's grammar.
 
+mod apply;
+
 use std::ffi::{OsStr, OsString};
 
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::failure::Failure;
+#[cfg(feature = "workstation")]
+use super::rollout;
+use apply::Apply;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +31,13 @@ pub(super) enum Command {
     ConfigSet(String, String),
     ConfigUnset(String),
     ConfigCheck(OsString),
+    /// The file, or none to apply again; and the revision that it is meant for, 0 for any.
+    ConfigApply(Option<OsString>, u64),
+    ConfigHistory,
+    ConfigRevert(u64),
+    /// `config apply FILE --hosts LIST`.
+    #[cfg(feature = "workstation")]
+    Rollout(Box<rollout::Options>),
     JournalStatus,
     JournalPersist,
     JournalVolatile,
@@ -36,6 +48,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let mut parser = Parser::from_args(arguments);
     let (mut json, mut help) = (false, false);
     let mut words: Vec<OsString> = Vec::new();
+    let mut apply = Apply::default();
     while let Some(argument) = parser.next().map_err(Failure::usage)? {
         match argument {
             Arg::Long("json") => json = true,
@@ -55,13 +68,19 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
                     words.push(value);
                 }
             }
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                if !apply.take(&name, &mut parser)? {
+                    return Err(Failure::usage(Arg::Long(&name).unexpected()));
+                }
+            }
             other => return Err(Failure::usage(other.unexpected())),
         }
     }
     let command = if help {
         Command::Help(texts(&words)?)
     } else {
-        command(&words)?
+        apply.complete(command(&words)?)?
     };
     Ok(Invocation { json, command })
 }
@@ -100,6 +119,14 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         ["config", "set", key, value] => Command::ConfigSet((*key).to_owned(), (*value).to_owned()),
         ["config", "unset", key] => Command::ConfigUnset((*key).to_owned()),
         ["config", "check", _] => Command::ConfigCheck(words.last().cloned().unwrap_or_default()),
+        ["config", "apply"] => Command::ConfigApply(None, 0),
+        ["config", "apply", _] => Command::ConfigApply(words.last().cloned(), 0),
+        ["config", "history"] => Command::ConfigHistory,
+        ["config", "revert", revision] => Command::ConfigRevert(
+            revision
+                .parse()
+                .map_err(|_| Failure::usage(format!("{revision:?} is not the number of a REVISION")))?,
+        ),
         ["journal", "status"] => Command::JournalStatus,
         ["journal", "persist"] => Command::JournalPersist,
         ["journal", "volatile"] => Command::JournalVolatile,
@@ -107,11 +134,26 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         ["config", "set"] => return Err(Failure::usage("which KEY and VALUE?")),
         ["config", "set", key] => return Err(Failure::usage(format!("which VALUE for {key}?"))),
         ["config", "check"] => return Err(Failure::usage("which FILE?")),
-        ["config"] => return Err(Failure::usage("config what? show, get, set, unset or check")),
+        ["config", "revert"] => {
+            return Err(Failure::usage(
+                "which REVISION? `fleet config history` lists them",
+            ));
+        }
+        ["config"] => {
+            return Err(Failure::usage(
+                "config what? show, get, set, unset, check, apply, history or revert",
+            ));
+        }
         ["journal"] => return Err(Failure::usage("journal what? status, persist or volatile")),
         ["status" | "connectivity", extra, ..]
-        | ["config", "show", extra, ..]
-        | ["config", "get" | "unset" | "check", _, extra, ..]
+        | ["config", "show" | "history", extra, ..]
+        | [
+            "config",
+            "get" | "unset" | "check" | "apply" | "revert",
+            _,
+            extra,
+            ..,
+        ]
         | ["config", "set", _, _, extra, ..]
         | ["journal", "status" | "persist" | "volatile", extra, ..] => {
             return Err(Failure::usage(format!("unexpected argument {extra:?}")));
@@ -125,7 +167,8 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
 
 /// The words as text. Only a file's name may be something else.
 fn texts(words: &[OsString]) -> Result<Vec<String>, Failure> {
-    let is_file = |index| index == 2 && words.get(1).is_some_and(|word| word == OsStr::new("check"));
+    let takes_file = |word: &OsString| word == OsStr::new("check") || word == OsStr::new("apply");
+    let is_file = |index| index == 2 && words.get(1).is_some_and(takes_file);
     let mut texts = Vec::with_capacity(words.len());
     for (index, word) in words.iter().enumerate() {
         texts.push(match word.clone().string() {
@@ -141,7 +184,7 @@ fn texts(words: &[OsString]) -> Result<Vec<String>, Failure> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Invocation, Failure> {
+    pub(super) fn parsed(line: &str) -> Result<Invocation, Failure> {
         parse(
             &line
                 .split(' ')
@@ -154,7 +197,7 @@ mod tests {
     #[test]
     fn understands() {
         let set = |key: &str, value: &str| Command::ConfigSet(key.into(), value.into());
-        let ok: [(&str, bool, Command); 11] = [
+        let ok: [(&str, bool, Command); 17] = [
             ("", false, Command::Help(vec![])),
             ("status", false, Command::Status),
             ("--json status", true, Command::Status),
@@ -168,6 +211,16 @@ mod tests {
             ("config set hostname pump --json", true, set("hostname", "pump")),
             ("config set hostname --weird", false, set("hostname", "--weird")),
             ("config check -", false, Command::ConfigCheck("-".into())),
+            ("config apply", false, Command::ConfigApply(None, 0)),
+            ("config apply -", false, Command::ConfigApply(Some("-".into()), 0)),
+            (
+                "config apply --expect 7 a.json --json",
+                true,
+                Command::ConfigApply(Some("a.json".into()), 7),
+            ),
+            ("config history", false, Command::ConfigHistory),
+            ("config revert 3", false, Command::ConfigRevert(3)),
+            ("config set hostname --hosts", false, set("hostname", "--hosts")),
             (
                 "config set --help",
                 false,
@@ -191,6 +244,17 @@ mod tests {
             ("config set a b c", "unexpected argument \"c\""),
             ("status --frob", "--frob"),
             ("journal persist now", "unexpected argument \"now\""),
+            ("config revert", "which REVISION?"),
+            ("config revert -1", "-1"),
+            ("config revert x", "\"x\" is not the number"),
+            ("config apply a b", "unexpected argument \"b\""),
+            ("config apply --expect 3", "--expect goes with a FILE"),
+            ("config apply a --expect x", "--expect takes a number, not \"x\""),
+            (
+                "config show --expect 3",
+                "--expect belongs to `config apply FILE`",
+            ),
+            ("config apply a --expect", "--expect"),
         ];
         for (line, hint) in bad {
             let failure = parsed(line).unwrap_err();

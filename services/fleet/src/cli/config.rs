@@ -1,5 +1,9 @@
 //! `fleet config`.
 
+pub(super) mod change;
+pub(super) mod history;
+pub(super) mod patch;
+
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::Path;
@@ -81,61 +85,9 @@ pub(super) async fn get(key: &str) -> Result<Exit, Failure> {
     output::line(&value)
 }
 
-/// `fleet config set KEY VALUE`. `-` reads the value from standard input, so that a secret is in no process list.
-pub(super) async fn set(key: &str, value: &str, json: bool) -> Result<Exit, Failure> {
-    let value = if value == "-" {
-        standard_input()?
-    } else {
-        value.to_owned()
-    };
-    let value: Value = serde_json::from_str(&value).unwrap_or(Value::String(value));
-    if value.is_null() {
-        eprintln!("fleet: null means that the key is not set; the word is '\"null\"', with both quotes");
-    }
-    let connection = connection::open().await?;
-    let config = ConfigProxy::new(&connection);
-    config.set(key, &value.to_string()).await.map_err(failed)?;
-    changed(&connection, key, json).await
-}
-
-/// `fleet config unset KEY`.
-pub(super) async fn unset(key: &str, json: bool) -> Result<Exit, Failure> {
-    let connection = connection::open().await?;
-    let config = ConfigProxy::new(&connection);
-    config.unset(key).await.map_err(failed)?;
-    changed(&connection, key, json).await
-}
-
-/// Tells what became of a key that was changed. A change that was stored but could not be applied is a failure.
-async fn changed(connection: &zbus::Connection, key: &str, json: bool) -> Result<Exit, Failure> {
-    let found = ConfigProxy::new(connection).read().await.map_err(failed)?;
-    let below = format!("{key}.");
-    let element = format!("{key}[");
-    let rows: Vec<KeyRow> = found
-        .keys
-        .into_iter()
-        .filter(|(row, ..)| row == key || row.starts_with(&below) || row.starts_with(&element))
-        .collect();
-    let refused = rows.iter().any(|(_, state, ..)| state == "refused");
-    if json {
-        output::json(&json!({"revision": found.revision, "keys": keys_json(&rows)}))?;
-    } else if rows.is_empty() {
-        output::line(&format!("{key} is not set; the default holds."))?;
-    } else {
-        table(&rows)?;
-    }
-    Ok(if refused { Exit::Failure } else { Exit::Done })
-}
-
 /// `fleet config check FILE`: needs no device, no bus and no root.
 pub(super) fn check(file: &OsStr, json: bool) -> Result<Exit, Failure> {
-    let bytes = if file == "-" {
-        standard_input()?.into_bytes()
-    } else {
-        file::read(Path::new(file), fleet_config::document::MAX_BYTES)
-            .map_err(|error| Failure::new(Exit::InvalidData, error.to_string()))?
-    };
-    let checked = fleet_config::check(&bytes);
+    let checked = fleet_config::check(&read(file)?);
     let valid = checked.is_good();
     let problem = checked
         .problem
@@ -161,12 +113,22 @@ pub(super) fn check(file: &OsStr, json: bool) -> Result<Exit, Failure> {
     Ok(if valid { Exit::Done } else { Exit::InvalidData })
 }
 
+/// The bytes of a file, or of standard input for `-`.
+fn read(file: &OsStr) -> Result<Vec<u8>, Failure> {
+    if file == "-" {
+        return standard_input().map(String::into_bytes);
+    }
+    file::read(Path::new(file), fleet_config::document::MAX_BYTES)
+        .map_err(|error| Failure::new(Exit::InvalidData, error.to_string()))
+}
+
 /// All of standard input, without the line end that `echo` adds.
 fn standard_input() -> Result<String, Failure> {
     let mut text = String::new();
     io::stdin()
         .lock()
-        .take(fleet_config::document::MAX_BYTES)
+        // One more than may be, so that too much is found to be too much and not cut.
+        .take(fleet_config::document::MAX_BYTES + 2)
         .read_to_string(&mut text)
         .map_err(|error| Failure::new(Exit::InvalidData, format!("cannot read standard input: {error}")))?;
     if text.ends_with('\n') {
@@ -213,7 +175,10 @@ fn table(rows: &[KeyRow]) -> Result<Exit, Failure> {
                     format!("{line}  {text}")
                 }
             });
-        output::line(format!("{state:states$}  {key:keys$}  {end}").trim_end())?;
+        let line = format!("{state:states$}  {key:keys$}  {end}");
+        // The state is the first word, so that colour moves nothing.
+        let rest = line.strip_prefix(state.as_str()).unwrap_or_default();
+        output::line(&format!("{}{}", output::painted(state), rest.trim_end()))?;
     }
     Ok(Exit::Done)
 }

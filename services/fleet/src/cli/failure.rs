@@ -76,7 +76,7 @@ fn exit_code(error: &zbus::Error) -> Exit {
     match name.strip_prefix("org.fleetos.Error.") {
         Some("InvalidArgument") => Exit::InvalidData,
         Some("NotAllowed") => Exit::NotAllowed,
-        Some("Busy") => Exit::TryAgain,
+        Some("Busy" | "Conflict") => Exit::TryAgain,
         Some(_) => Exit::Failure,
         None if name == "org.freedesktop.DBus.Error.AccessDenied" => Exit::NotAllowed,
         None => Exit::Unavailable,

@@ -6,11 +6,13 @@ use super::failure::Failure;
 use super::output;
 
 /// A page: the words that ask for it, and its text.
-const PAGES: [(&[&str], &str); 5] = [
+const PAGES: &[(&[&str], &str)] = &[
     (&[], include_str!("help/fleet.txt")),
     (&["config"], include_str!("help/config.txt")),
     (&["connectivity"], include_str!("help/connectivity.txt")),
     (&["journal"], include_str!("help/journal.txt")),
+    #[cfg(feature = "workstation")]
+    (&["rollout"], include_str!("help/rollout.txt")),
     (&["exit-codes"], include_str!("help/exit-codes.txt")),
 ];
 
@@ -38,6 +40,8 @@ mod tests {
         for topic in ["status", "config", "connectivity", "journal", "exit-codes"] {
             assert!(show(&[topic.to_owned()]).is_ok(), "{topic}");
         }
+        let rollout = show(&["rollout".to_owned()]);
+        assert_eq!(rollout.is_ok(), cfg!(feature = "workstation"));
         assert!(show(&["frob".to_owned()]).is_err());
     }
 

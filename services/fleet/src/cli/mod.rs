@@ -11,6 +11,8 @@ mod failure;
 mod help;
 mod journal;
 mod output;
+#[cfg(feature = "workstation")]
+mod rollout;
 mod status;
 
 use std::ffi::OsString;
@@ -43,9 +45,15 @@ fn run(invocation: &Invocation) -> Result<Exit, Failure> {
         Command::Connectivity => wait(connectivity::show(json)),
         Command::ConfigShow => wait(config::show(json)),
         Command::ConfigGet(key) => wait(config::get(key)),
-        Command::ConfigSet(key, value) => wait(config::set(key, value, json)),
-        Command::ConfigUnset(key) => wait(config::unset(key, json)),
+        Command::ConfigSet(key, value) => wait(config::change::set(key, value, json)),
+        Command::ConfigUnset(key) => wait(config::change::unset(key, json)),
         Command::ConfigCheck(file) => config::check(file, json),
+        Command::ConfigApply(None, _) => wait(config::change::apply_again(json)),
+        Command::ConfigApply(Some(file), expected) => wait(config::change::apply_file(file, *expected, json)),
+        Command::ConfigHistory => wait(config::history::show(json)),
+        Command::ConfigRevert(revision) => wait(config::change::revert(*revision, json)),
+        #[cfg(feature = "workstation")]
+        Command::Rollout(options) => wait(rollout::run(options, json)),
         Command::JournalStatus => wait(journal::status(json)),
         Command::JournalPersist => wait(journal::persist(json)),
         Command::JournalVolatile => wait(journal::volatile(json)),

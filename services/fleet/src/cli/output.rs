@@ -1,6 +1,7 @@
 //! Printing.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use fleet_base::exit::Exit;
 use serde_json::Value;
@@ -32,6 +33,48 @@ pub(super) fn rows(rows: &[(&str, String)]) -> Result<Exit, Failure> {
         line(&format!("{name:width$}  {sentence}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// Rows of cells as lines, each column as wide as its widest cell.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths);
+        let line = cells.fold(String::new(), |line, (cell, width)| {
+            format!("{line}{cell:width$}  ")
+        });
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A state, in its colour where people see it: red for what is wrong, yellow for what is not done yet.
+pub(super) fn painted(state: &str) -> Cow<'_, str> {
+    let colour = match state {
+        "refused" => 31,
+        "pending-reboot" => 33,
+        _ => return Cow::Borrowed(state),
+    };
+    if is_coloured() {
+        Cow::Owned(format!("\x1b[{colour}m{state}\x1b[0m"))
+    } else {
+        Cow::Borrowed(state)
+    }
+}
+
+/// Whether standard output is a terminal that shows colours, and the person wants them (<https://no-color.org>).
+pub(super) fn is_coloured() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_terminal() && !is_set("NO_COLOR")
+}
+
+/// Whether standard output is a terminal that can more than print line after line.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// A number of bytes for people.

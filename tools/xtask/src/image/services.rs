@@ -37,6 +37,8 @@ impl<'a> Services<'a> {
                 "--locked",
                 "--package",
                 "fleet",
+                // What only a workstation does (services/fleet/Cargo.toml).
+                "--no-default-features",
                 "--manifest-path",
             ])
             .arg(checkout.join("Cargo.toml"))
