@@ -171,6 +171,11 @@ impl Run {
             .stdin(Stdio::null());
         command
     }
+
+    /// The words before a command that enter the run's network, and nothing else of it.
+    pub(crate) fn enter_network(&self) -> String {
+        format!("nsenter --net=/proc/{}/ns/net", self.init)
+    }
 }
 
 impl Run {

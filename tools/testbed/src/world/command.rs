@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, network, serve};
+use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, network, relay, serve};
 
 const USAGE: &str = "\
 world: tells the world around a guest how to behave; to be used in `cargo xtask vm --world '…'`
@@ -16,6 +16,8 @@ world: tells the world around a guest how to behave; to be used in `cargo xtask 
   world link up|down     whether the guest's cable is plugged in
   world log http|dns|dhcp
                          what was asked so far, a line a request
+  world connect HOST PORT
+                         a TCP connection on standard input and output, as ssh's ProxyCommand wants it
   world status           how it behaves now
 ";
 
@@ -54,6 +56,7 @@ fn command(words: &[&str]) -> Result<String> {
         }
         ["log", what @ ("http" | "dns" | "dhcp")] => control::ask(&format!("log {what}")),
         ["link-mirror"] => control::ask("link mirror").map(|_| String::new()),
+        ["connect", host, port] => relay::connect(host, port.parse()?).map(|()| String::new()),
         ["status"] => control::ask("status"),
         ["--help" | "-h" | "help"] => Ok(help()),
         _ => bail!("`world {}` means nothing here\n{}", words.join(" "), help()),

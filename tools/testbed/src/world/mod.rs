@@ -22,6 +22,7 @@ mod init;
 mod link;
 mod log;
 mod network;
+mod relay;
 mod serve;
 
 pub(crate) use link::{CARD, SOCKET};
@@ -192,6 +193,16 @@ impl<'run> World<'run> {
         captured(&self.run.directory().join("out"), command, |streams| {
             self.stream(command, streams)
         })
+    }
+
+    /// A command line for ssh's `ProxyCommand` (ssh_config(5)): by it a program outside reaches the device, although
+    /// its world is a network of its own.
+    pub fn proxy_command(&self) -> String {
+        format!(
+            "{} {} connect %h %p",
+            self.run.enter_network(),
+            self.run.directory().join("bin/world").display()
+        )
     }
 
     /// Tells the HTTP server how to behave.
