@@ -37,6 +37,8 @@ impl Apply {
             #[cfg(feature = "workstation")]
             "patience" => self.rollout.patience = number(name, parser)?,
             #[cfg(feature = "workstation")]
+            "ssh-config" => self.rollout.ssh_config = Some(parser.value().map_err(Failure::usage)?),
+            #[cfg(feature = "workstation")]
             "ssh-option" => self.rollout.ssh_options.push(text(parser)?),
             #[cfg(not(feature = "workstation"))]
             "hosts" | "host" => {
@@ -102,7 +104,7 @@ mod tests {
     #[cfg(feature = "workstation")]
     #[test]
     fn understands_a_rollout() {
-        let line = "config apply a.json --hosts list --few 3 --parallel 4 --settle 5 --patience 6 --ssh-option A=b --json";
+        let line = "config apply a.json --hosts list --few 3 --parallel 4 --settle 5 --patience 6 --ssh-config c --ssh-option A=b --json";
         let parsed = parsed(line).unwrap();
         let Command::Rollout(options) = parsed.command else {
             panic!("{:?}", parsed.command)
@@ -115,6 +117,7 @@ mod tests {
             parallel: 4,
             settle: 5,
             patience: 6,
+            ssh_config: Some("c".into()),
             ssh_options: vec!["A=b".into()],
             ..rollout::Options::default()
         };

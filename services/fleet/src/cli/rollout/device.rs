@@ -175,7 +175,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), r#"{"hostname": "a"}"#).unwrap();
         Job {
-            ssh: Ssh::new(&[]),
+            ssh: Ssh::new(None, &[]),
             patch: Patch::read(file.path().as_os_str()).ok().unwrap(),
             settle: Duration::ZERO,
             patience: Duration::ZERO,

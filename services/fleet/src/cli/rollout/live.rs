@@ -201,7 +201,9 @@ mod tests {
         assert_eq!(few.last().map(String::as_str), Some("  and 2 more"));
         assert!(few[0].ends_with('…'));
         course.interrupt();
-        assert!(frame(&board, &course, USUAL, now)[0].starts_with("interrupted: what is under way ends"));
+        assert!(
+            frame(&board, &course, USUAL, now)[0].starts_with("interrupted, Ctrl-C again ends at once: ")
+        );
     }
 
     #[test]

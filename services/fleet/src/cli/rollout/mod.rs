@@ -59,7 +59,7 @@ pub(super) async fn run(options: &Options, json: bool) -> Result<Exit, Failure> 
     let mut view = View::new(json);
     view.start(&board, &course, patch.keys())?;
     let job = Arc::new(Job {
-        ssh: Ssh::new(&options.ssh_options),
+        ssh: Ssh::new(options.ssh_config.as_deref(), &options.ssh_options),
         patch,
         settle: Duration::from_secs(options.settle),
         patience: Duration::from_secs(options.patience),

@@ -19,6 +19,8 @@ pub(in crate::cli) struct Options {
     pub(in crate::cli) settle: u64,
     /// Seconds that a device which is not well by then may take to become so.
     pub(in crate::cli) patience: u64,
+    /// What goes to `ssh -F`, in place of a person's own configuration.
+    pub(in crate::cli) ssh_config: Option<OsString>,
     /// What goes to `ssh -o`.
     pub(in crate::cli) ssh_options: Vec<String>,
 }
@@ -33,6 +35,7 @@ impl Default for Options {
             parallel: 10,
             settle: 10,
             patience: 60,
+            ssh_config: None,
             ssh_options: Vec::new(),
         }
     }

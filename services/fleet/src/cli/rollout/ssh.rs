@@ -1,5 +1,6 @@
 //! The system's ssh(1), so that a person's own keys, agent, jump hosts and known hosts apply.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -46,6 +47,7 @@ const DEFAULTS: [&str; 8] = [
 /// How ssh is called.
 #[derive(Clone, Debug)]
 pub(super) struct Ssh {
+    configuration: Option<OsString>,
     options: Vec<String>,
 }
 
@@ -64,9 +66,10 @@ pub(super) struct Reply {
 pub(super) struct NotReached(pub(super) String);
 
 impl Ssh {
-    /// With these options of a person, as `ssh -o` takes them.
-    pub(super) fn new(options: &[String]) -> Self {
+    /// With this file and these options of a person, as `ssh -F` and `ssh -o` take them.
+    pub(super) fn new(configuration: Option<&OsStr>, options: &[String]) -> Self {
         Self {
+            configuration: configuration.map(OsStr::to_owned),
             options: options.to_vec(),
         }
     }
@@ -114,7 +117,9 @@ impl Ssh {
         command: &str,
         input: Option<&str>,
     ) -> io::Result<(Option<i32>, Vec<u8>, Vec<u8>)> {
+        let configuration = self.configuration.iter().map(OsString::as_os_str);
         let mut child = Command::new("ssh")
+            .args(configuration.flat_map(|file| [OsStr::new("-F"), file]))
             .args(self.arguments(host, command))
             .stdin(if input.is_some() {
                 Stdio::piped()
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_person_s_options_come_after_what_must_be_and_before_what_may() {
-        let ssh = Ssh::new(&["ConnectTimeout=3".to_owned(), "Port=22".to_owned()]);
+        let ssh = Ssh::new(None, &["ConnectTimeout=3".to_owned(), "Port=22".to_owned()]);
         let host = Host::parse("me@[fe80::1%eth0]").unwrap();
         let arguments = ssh.arguments(&host, "fleet status --json").join(" ");
         let place = |part: &str| arguments.find(part).unwrap();

@@ -6,6 +6,7 @@ use fleet_base::exit::Exit;
 use serde_json::{Value, json};
 
 use super::course::{Course, Stop};
+use super::hosts::Host;
 use super::options::Options;
 use super::outcome::{self, Outcome};
 use super::view::{Board, Mark};
@@ -126,10 +127,23 @@ fn lines(board: &Board, result: Verdict, options: &Options) -> Vec<String> {
     if result == Verdict::Complete {
         return lines;
     }
+    let dropped: Vec<String> = board
+        .rows()
+        .filter_map(|(host, mark)| dropped(host, mark))
+        .collect();
+    if !dropped.is_empty() {
+        lines.push("Under way when this was ended; what became of them is not known:".to_owned());
+        lines.extend(dropped);
+    }
     list(&mut lines, "Changed, and so they stay:", &|outcome| {
         matches!(outcome, Outcome::Done(_))
     });
-    if board.outcomes().any(|(_, outcome)| outcome.change().is_some()) {
+    let is_changed = |mark: &Mark| match mark {
+        Mark::Waiting => false,
+        Mark::At(step, _) => step.change().is_some(),
+        Mark::Ended(outcome) => outcome.change().is_some(),
+    };
+    if board.rows().any(|(_, mark)| is_changed(mark)) {
         lines.push(
             "To undo a change, on the device: `fleet config revert N`, N being the revision before the arrow.".to_owned(),
         );
@@ -150,6 +164,13 @@ fn lines(board: &Board, result: Verdict, options: &Options) -> Vec<String> {
         command(options)
     ));
     lines
+}
+
+/// The line of a device that a second Ctrl-C left in the middle.
+fn dropped(host: &Host, mark: &Mark) -> Option<String> {
+    let Mark::At(step, _) = mark else { return None };
+    let change = step.change().map(|change| format!(", {}", change.sentence()));
+    Some(format!("  {host}: {}{}", step.word(), change.unwrap_or_default()))
 }
 
 /// The command line that goes on, as a shell takes it.
@@ -179,6 +200,9 @@ fn command(options: &Options) -> String {
     }
     if options.patience != usual.patience {
         option("patience", options.patience.to_string());
+    }
+    if let Some(file) = &options.ssh_config {
+        option("ssh-config", Path::new(file).display().to_string());
     }
     for value in &options.ssh_options {
         option("ssh-option", value.clone());

@@ -225,7 +225,7 @@ impl View {
 const WAITING: &str =
     "interrupted: what is under way ends, nothing else is started. Ctrl-C again ends at once.";
 
-/// Where the rollout is, in a line.
+/// Where the rollout is, in a line; what matters most comes first, because a terminal may be narrow.
 pub(super) fn headline(board: &Board, course: &Course) -> String {
     let counts: Vec<String> = board
         .counts()
@@ -235,7 +235,7 @@ pub(super) fn headline(board: &Board, course: &Course) -> String {
     let counts = counts.join(", ");
     match course.stopped() {
         None => format!("{}: {counts}", course.stage().title()),
-        Some(Stop::Interrupted) => format!("{WAITING} {counts}"),
+        Some(Stop::Interrupted) => format!("interrupted, Ctrl-C again ends at once: {counts}"),
         Some(Stop::Bad | Stop::FirstUnreachable) => format!("stopping, what is under way ends: {counts}"),
     }
 }
