@@ -11,6 +11,9 @@ use crate::cli::connection;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 
+/// How many keys a line names; `--json` has all.
+const MOST_KEYS: usize = 5;
+
 /// `fleet config history`: the last changes, newest first.
 pub(in crate::cli) async fn show(json: bool) -> Result<Exit, Failure> {
     let connection = connection::open().await?;
@@ -38,13 +41,12 @@ fn lines(rows: &[HistoryRow], time: impl Fn(u64) -> String) -> Vec<String> {
         } else {
             time(*at)
         };
-        [
-            revision.to_string(),
-            time,
-            who.clone(),
-            how.clone(),
-            keys.join(" "),
-        ]
+        let (shown, more) = keys.split_at(keys.len().min(MOST_KEYS));
+        let mut shown = shown.join(" ");
+        if !more.is_empty() {
+            shown += &format!(" and {} more", more.len());
+        }
+        [revision.to_string(), time, who.clone(), how.clone(), shown]
     }));
     output::columns(&cells)
 }
@@ -90,18 +92,26 @@ mod tests {
                 "patch".to_owned(),
                 vec!["hostname".to_owned(), "os.sshKeys".to_owned()],
             ),
+            (
+                2,
+                0,
+                "config.json".to_owned(),
+                "edit".to_owned(),
+                ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).to_vec(),
+            ),
             (1, 0, "device".to_owned(), "first".to_owned(), vec![]),
         ];
         assert_eq!(
             lines(&rows, |us| format!("t{us}")),
             [
-                "REVISION  TIME               WHO        HOW    KEYS",
-                "12        t1790000000000000  user 1000  patch  hostname os.sshKeys",
-                "1         clock not set      device     first",
+                "REVISION  TIME               WHO          HOW    KEYS",
+                "12        t1790000000000000  user 1000    patch  hostname os.sshKeys",
+                "2         clock not set      config.json  edit   a b c d e and 2 more",
+                "1         clock not set      device       first",
             ]
         );
         assert_eq!(
-            row_json(&rows[1]).to_string(),
+            row_json(&rows[2]).to_string(),
             r#"{"revision":1,"time_us":0,"who":"device","how":"first","keys":[]}"#
         );
     }
