@@ -18,4 +18,5 @@ pub mod pending;
 pub mod proxy;
 pub mod runtime;
 pub mod secret;
+pub mod sysctl;
 pub mod watchdog;

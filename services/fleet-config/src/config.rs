@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::value::{
-    CheckResponse, CheckUri, Hostname, NONE, NameServers, Refusal, Seconds, SshKey, TimeServers, Uuid,
-    boolean,
+    CheckResponse, CheckUri, Hostname, KeepFree, MaxUse, NONE, NameServers, NoProxy, Parameters, ProxyUrl,
+    RateBurst, RateInterval, Refusal, Retention, Seconds, SshKey, TimeServers, Timezone, Uuid,
+    WatchdogTimeout, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -35,6 +36,51 @@ pub struct Config {
     pub check_response: Option<CheckResponse>,
     /// `os.network.wifi.randomMacAddressScan`.
     pub random_scan_address: Option<bool>,
+    /// `os.timezone`.
+    pub timezone: Option<Timezone>,
+    /// `os.journal.*`.
+    pub journal: JournalLimits,
+    /// `os.sysctl`: the entries that are good.
+    pub parameters: Parameters,
+    /// `os.proxy.*`.
+    pub proxy: Proxy,
+    /// `os.watchdog.*`.
+    pub watchdog: Watchdog,
+}
+
+/// Limits of the journal; what is not set is the image's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// `os.journal.maxUse`.
+    pub max_use: Option<MaxUse>,
+    /// `os.journal.keepFree`.
+    pub keep_free: Option<KeepFree>,
+    /// `os.journal.retention`.
+    pub retention: Option<Retention>,
+    /// `os.journal.rateLimit.interval`.
+    pub rate_interval: Option<RateInterval>,
+    /// `os.journal.rateLimit.burst`.
+    pub rate_burst: Option<RateBurst>,
+}
+
+/// The HTTP proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// `os.proxy.http`.
+    pub http: Option<ProxyUrl>,
+    /// `os.proxy.https`.
+    pub https: Option<ProxyUrl>,
+    /// `os.proxy.noProxy`.
+    pub no_proxy: Option<NoProxy>,
+}
+
+/// The hardware watchdog; what is not set is the image's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watchdog {
+    /// `os.watchdog.runtime`.
+    pub runtime: Option<WatchdogTimeout>,
+    /// `os.watchdog.reboot`.
+    pub reboot: Option<WatchdogTimeout>,
 }
 
 /// Whom the connectivity check asks.
@@ -75,6 +121,38 @@ impl Config {
             check_interval: key(document, "os.network.connectivity.interval", interval),
             check_response: key(document, "os.network.connectivity.response", response),
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
+            timezone: key(document, "os.timezone", timezone),
+            journal: JournalLimits::read(document),
+            parameters: document
+                .setting("os.sysctl")
+                .map(Parameters::read)
+                .unwrap_or_default(),
+            proxy: Proxy {
+                http: key(document, "os.proxy.http", proxy),
+                https: key(document, "os.proxy.https", proxy),
+                no_proxy: key(document, "os.proxy.noProxy", NoProxy::read),
+            },
+            watchdog: Watchdog {
+                runtime: key(document, "os.watchdog.runtime", watchdog),
+                reboot: key(document, "os.watchdog.reboot", watchdog),
+            },
+        }
+    }
+}
+
+impl JournalLimits {
+    /// Reads these keys alone.
+    #[must_use]
+    pub fn read(document: &Document) -> Self {
+        fn limit<'d, T: TryFrom<&'d Value>>(document: &'d Document, path: &str) -> Option<T> {
+            document.setting(path).and_then(|value| T::try_from(value).ok())
+        }
+        Self {
+            max_use: limit(document, "os.journal.maxUse"),
+            keep_free: limit(document, "os.journal.keepFree"),
+            retention: limit(document, "os.journal.retention"),
+            rate_interval: limit(document, "os.journal.rateLimit.interval"),
+            rate_burst: limit(document, "os.journal.rateLimit.burst"),
         }
     }
 }
@@ -122,6 +200,24 @@ fn response(value: &Value) -> Result<Option<CheckResponse>, Refusal> {
     CheckResponse::try_from(string(value)?).map(Some)
 }
 
+fn timezone(value: &Value) -> Result<Option<Timezone>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        name => Timezone::try_from(name).map(Some),
+    }
+}
+
+fn proxy(value: &Value) -> Result<Option<ProxyUrl>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        address => ProxyUrl::try_from(address).map(Some),
+    }
+}
+
+fn watchdog(value: &Value) -> Result<Option<WatchdogTimeout>, Refusal> {
+    WatchdogTimeout::try_from(value).map(Some)
+}
+
 pub(crate) fn check_hostname(value: &Value) -> Result<(), Refusal> {
     hostname(value).map(drop)
 }
@@ -166,4 +262,51 @@ pub(crate) fn check_interval(value: &Value) -> Result<(), Refusal> {
 
 pub(crate) fn check_response(value: &Value) -> Result<(), Refusal> {
     response(value).map(drop)
+}
+
+pub(crate) fn check_timezone(value: &Value) -> Result<(), Refusal> {
+    timezone(value).map(drop)
+}
+
+pub(crate) fn check_max_use(value: &Value) -> Result<(), Refusal> {
+    MaxUse::try_from(value).map(drop)
+}
+
+pub(crate) fn check_keep_free(value: &Value) -> Result<(), Refusal> {
+    KeepFree::try_from(value).map(drop)
+}
+
+pub(crate) fn check_retention(value: &Value) -> Result<(), Refusal> {
+    Retention::try_from(value).map(drop)
+}
+
+pub(crate) fn check_rate_interval(value: &Value) -> Result<(), Refusal> {
+    RateInterval::try_from(value).map(drop)
+}
+
+pub(crate) fn check_rate_burst(value: &Value) -> Result<(), Refusal> {
+    RateBurst::try_from(value).map(drop)
+}
+
+/// The object as a whole: its entries are refused one by one.
+pub(crate) fn check_sysctl(value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Object(_) => Ok(()),
+        other => Err(Refusal::of_type(
+            "an object of kernel parameters and numbers",
+            other,
+        )),
+    }
+}
+
+pub(crate) fn check_proxy(value: &Value) -> Result<(), Refusal> {
+    proxy(value).map(drop)
+}
+
+pub(crate) fn check_no_proxy(value: &Value) -> Result<(), Refusal> {
+    NoProxy::read(value).map(drop)
+}
+
+pub(crate) fn check_watchdog(value: &Value) -> Result<(), Refusal> {
+    watchdog(value).map(drop)
 }

@@ -1,6 +1,7 @@
 //! What the reader finds in a document, key by key, and the document that is accepted of it.
 
 use std::fmt;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -8,7 +9,7 @@ use crate::config::ssh_keys;
 use crate::document::{Document, KeyPath};
 use crate::key::{self, Class};
 use crate::strict::kind;
-use crate::value::{Refusal, Uuid};
+use crate::value::{Refusal, Timezone, Uuid, sysctl, timezone};
 
 /// One key of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,9 @@ impl fmt::Display for Verdict {
                 f.write_str("the identity of a device does not change; it keeps the one it has")
             }
             Self::Kept(Class::Kept) => f.write_str("kept for other software"),
+            Self::Kept(Class::Later) => {
+                f.write_str("understood by a later release; its shape is right; kept")
+            }
             Self::Kept(_) => f.write_str("not supported yet; kept"),
             Self::Unknown(Some(meant)) => write!(f, "unknown; perhaps {meant} was meant; kept"),
             Self::Unknown(None) => f.write_str("unknown; kept for other software"),
@@ -102,6 +106,10 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
             continue;
         }
         match (key::find(&dotted), value) {
+            (Some(key), value) if key.class == Class::Later => {
+                let kept = |()| Verdict::Kept(key.class);
+                found(None, (key.check)(value).map_or_else(Verdict::Bad, kept));
+            }
             (Some(key), value) if matches!(key.class, Class::Applied | Class::Identity) => {
                 found(None, judge(key, value, identity));
                 if dotted == "os.sshKeys" {
@@ -111,6 +119,9 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
                         }
                     }
                 }
+                if dotted == "os.sysctl" {
+                    findings.extend(sysctl_entries(&path, value));
+                }
             }
             (Some(key), _) => found(None, Verdict::Kept(key.class)),
             (None, Value::Object(inner)) if key::is_group(&dotted) => walk(&path, inner, identity, findings),
@@ -118,6 +129,18 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
             (None, _) => found(None, Verdict::Unknown(key::nearest(&dotted))),
         }
     }
+}
+
+/// The entries of `os.sysctl` that are refused: each is a key of its own, which keeps the value from before.
+fn sysctl_entries(path: &KeyPath, value: &Value) -> Vec<Finding> {
+    let refused = |(way, entry): sysctl::Entry<'_>| {
+        Some(Finding {
+            path: way.iter().fold(path.clone(), |path, step| path.child(step)),
+            entry: None,
+            verdict: Verdict::Bad(entry.err()?),
+        })
+    };
+    sysctl::entries(value).into_iter().filter_map(refused).collect()
 }
 
 fn judge(key: &key::Key, value: &Value, identity: Option<&Uuid>) -> Verdict {
@@ -129,6 +152,14 @@ fn judge(key: &key::Key, value: &Value, identity: Option<&Uuid>) -> Verdict {
                 (Some(found), Some(identity)) if found != *identity => Verdict::OtherIdentity,
                 _ => Verdict::Good,
             }
+        }
+        // Which time zones there are is the image's: on a workstation only the syntax is judged.
+        Ok(()) if key.path == "os.timezone" && identity.is_some() => {
+            let named = value
+                .as_str()
+                .and_then(|name| Timezone::try_from(name.trim()).ok());
+            let there = named.map_or(Ok(()), |zone| zone.exists_in(Path::new(timezone::ZONEINFO)));
+            there.map_or_else(Verdict::Bad, |()| Verdict::Good)
         }
         Ok(()) => Verdict::Good,
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config;
 use crate::document::KeyPath;
-use crate::value::Refusal;
+use crate::value::{self, Refusal};
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Class {
     Kept,
     /// Understood by balenaOS and not yet by us: kept.
     NotYet,
+    /// Used by a later release: its shape is checked now, and it is kept.
+    Later,
 }
 
 /// A key.
@@ -87,6 +89,96 @@ pub const TABLE: &[Key] = &[
         BOOLEAN,
         config::check_boolean,
     ),
+    applied(
+        "os.timezone",
+        "the name of a time zone (IANA), such as Europe/Berlin; empty: UTC",
+        config::check_timezone,
+    ),
+    applied(
+        "os.journal.maxUse",
+        "bytes, or a string with K, M or G: 8M to 64G",
+        config::check_max_use,
+    ),
+    applied(
+        "os.journal.keepFree",
+        "bytes, or a string with K, M or G: 1M to 64G",
+        config::check_keep_free,
+    ),
+    applied(
+        "os.journal.retention",
+        "seconds: 3600 to 316224000; 0: no limit",
+        config::check_retention,
+    ),
+    applied(
+        "os.journal.rateLimit.interval",
+        "seconds: 1 to 3600; 0: no limit",
+        config::check_rate_interval,
+    ),
+    applied(
+        "os.journal.rateLimit.burst",
+        "messages: 100 to 1000000; 0: no limit",
+        config::check_rate_burst,
+    ),
+    applied(
+        "os.sysctl",
+        "an object of kernel parameters of the list in docs/config.md and whole numbers",
+        config::check_sysctl,
+    ),
+    applied(
+        "os.proxy.http",
+        "http://HOST:PORT, without user and password; empty: none",
+        config::check_proxy,
+    ),
+    applied(
+        "os.proxy.https",
+        "http://HOST:PORT, without user and password; empty: none",
+        config::check_proxy,
+    ),
+    applied(
+        "os.proxy.noProxy",
+        "hosts, domains, addresses and networks, with commas or spaces or as an array",
+        config::check_no_proxy,
+    ),
+    applied("os.watchdog.runtime", WATCHDOG, config::check_watchdog),
+    applied("os.watchdog.reboot", WATCHDOG, config::check_watchdog),
+    later("os.vpn.type", "openvpn or wireguard", value::check_type),
+    later_secret(
+        "os.vpn.openvpn.config",
+        "the text of a client's configuration (openvpn(8))",
+        value::check_openvpn_config,
+    ),
+    later("os.vpn.openvpn.username", "one line", value::check_secret_line),
+    later_secret("os.vpn.openvpn.password", "one line", value::check_secret_line),
+    later_secret(
+        "os.vpn.wireguard.privateKey",
+        "32 bytes in base64 (wg(8))",
+        value::check_key,
+    ),
+    later(
+        "os.vpn.wireguard.addresses",
+        "addresses with prefix lengths, separated by spaces or as an array",
+        value::check_addresses,
+    ),
+    later(
+        "os.vpn.wireguard.dns",
+        "addresses and search domains, separated by spaces or as an array",
+        value::check_dns,
+    ),
+    later(
+        "os.vpn.wireguard.mtu",
+        "1280 to 65535; 0: the kernel's",
+        value::check_mtu,
+    ),
+    later(
+        "os.vpn.wireguard.peers",
+        "an array of objects with publicKey, presharedKey, endpoint, allowedIPs, persistentKeepalive",
+        value::check_peers,
+    ),
+    later_secret(
+        "os.network.profiles",
+        "an object of names and texts of NetworkManager keyfiles",
+        value::check_profiles,
+    ),
     not_yet("country"),
     not_yet("balenaRootCA"),
     not_yet("os.udevRules"),
@@ -124,6 +216,8 @@ pub const TABLE: &[Key] = &[
 
 const BOOLEAN: &str = "true or false; also 1, 0, \"true\", \"false\", \"1\", \"0\"";
 
+const WATCHDOG: &str = "seconds: 10 to 600; 0: off";
+
 const fn applied(path: &'static str, rule: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
         path,
@@ -131,6 +225,27 @@ const fn applied(path: &'static str, rule: &'static str, check: fn(&Value) -> Re
         secret: false,
         rule,
         check,
+    }
+}
+
+const fn later(path: &'static str, rule: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
+    Key {
+        path,
+        class: Class::Later,
+        secret: false,
+        rule,
+        check,
+    }
+}
+
+const fn later_secret(
+    path: &'static str,
+    rule: &'static str,
+    check: fn(&Value) -> Result<(), Refusal>,
+) -> Key {
+    Key {
+        secret: true,
+        ..later(path, rule, check)
     }
 }
 
@@ -207,6 +322,7 @@ fn sounds_secret(name: &str) -> bool {
         "apikey",
         "privatekey",
         "psk",
+        "presharedkey",
         "credential",
     ]
     .iter()
@@ -234,7 +350,7 @@ pub fn nearest(path: &str) -> Option<&'static str> {
 }
 
 /// Edits (insert, remove, replace) between two names; far is `usize::MAX`.
-fn distance(one: &str, other: &str) -> usize {
+pub(crate) fn distance(one: &str, other: &str) -> usize {
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     // The names of the table are short: a longer one is no typing error, and costs nothing.

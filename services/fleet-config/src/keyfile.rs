@@ -64,7 +64,7 @@ pub(crate) struct Keyfile {
 
 impl Keyfile {
     /// Checks what a file holds.
-    fn new(file: &str, bytes: Vec<u8>) -> Result<Self, Refusal> {
+    pub(crate) fn new(file: &str, bytes: Vec<u8>) -> Result<Self, Refusal> {
         let name = stem(file);
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || b" ._-".contains(&byte);
         let named = name

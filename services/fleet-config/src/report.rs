@@ -88,12 +88,11 @@ pub fn check(bytes: &[u8]) -> Checked {
 /// The same for a device with this identity.
 pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Vec<KeyRow> {
     let row = |finding: &Finding| {
-        let value = if finding.verdict != Verdict::Good {
-            None
-        } else if finding.path.to_string() == "os.sshKeys" {
-            Some(ssh_keys(&Config::read(document).ssh_keys))
-        } else {
-            document.shown(&finding.path)
+        let value = match finding.path.to_string().as_str() {
+            _ if finding.verdict != Verdict::Good => None,
+            "os.sshKeys" => Some(ssh_keys(&Config::read(document).ssh_keys)),
+            "os.sysctl" => Some(parameters(Config::read(document).parameters.as_slice())),
+            _ => document.shown(&finding.path),
         };
         let value = value.map(|value| value.to_string()).unwrap_or_default();
         judged(
@@ -110,6 +109,11 @@ pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Ve
 
 fn ssh_keys(keys: &[SshKey]) -> Value {
     keys.iter().map(ToString::to_string).collect()
+}
+
+fn parameters(parameters: &[(&'static str, i64)]) -> Value {
+    let entry = |(name, value): &(&'static str, i64)| ((*name).to_owned(), json!(value));
+    Value::Object(parameters.iter().map(entry).collect())
 }
 
 /// As long as `fleet-watch` does not read `dns-fallback`.

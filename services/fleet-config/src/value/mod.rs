@@ -3,6 +3,7 @@
 //! A value that reaches a file or a call has passed through one of these, so that nothing downstream checks or
 //! escapes again.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -11,17 +12,34 @@ use crate::strict::kind;
 
 mod check_uri;
 mod hostname;
+mod journal;
 mod primitive;
+mod profiles;
+mod proxy;
 mod server;
 mod ssh_key;
+pub(crate) mod sysctl;
+pub(crate) mod timezone;
 mod uuid;
+mod vpn;
+mod watchdog;
 
 pub use check_uri::{CheckResponse, CheckUri};
 pub use hostname::Hostname;
+pub use journal::{KeepFree, MaxUse, RateBurst, RateInterval, Retention};
 pub use primitive::{Seconds, boolean};
+pub(crate) use profiles::check_profiles;
+pub use proxy::{NoProxy, ProxyUrl};
 pub use server::{NameServers, TimeServer, TimeServers};
 pub use ssh_key::SshKey;
+pub use sysctl::Parameters;
+pub use timezone::Timezone;
 pub use uuid::Uuid;
+pub(crate) use vpn::{
+    check_addresses, check_dns, check_key, check_mtu, check_openvpn_config, check_peers, check_secret_line,
+    check_type,
+};
+pub use watchdog::WatchdogTimeout;
 
 /// The word that balenaOS takes, as a string, for "none at all".
 pub(crate) const NONE: &str = "null";
@@ -43,7 +61,7 @@ pub enum Refusal {
         /// The text, shortened; `None` where it is not repeated.
         input: Option<String>,
         /// The rule.
-        rule: &'static str,
+        rule: Cow<'static, str>,
     },
 }
 
@@ -57,20 +75,31 @@ impl Refusal {
     }
 
     /// A rule is broken by this input.
-    pub(crate) fn of(input: &str, rule: &'static str) -> Self {
+    pub(crate) fn of(input: &str, rule: impl Into<Cow<'static, str>>) -> Self {
         let mut short: String = input.chars().take(48).collect();
         if short.len() < input.len() {
             short.push('…');
         }
         Self::Rule {
             input: Some(short),
-            rule,
+            rule: rule.into(),
+        }
+    }
+
+    /// A rule is broken by input that is not repeated, and the rule says where.
+    pub(crate) const fn unnamed_owned(rule: String) -> Self {
+        Self::Rule {
+            input: None,
+            rule: Cow::Owned(rule),
         }
     }
 
     /// A rule is broken by input that is not repeated.
     pub(crate) const fn unnamed(rule: &'static str) -> Self {
-        Self::Rule { input: None, rule }
+        Self::Rule {
+            input: None,
+            rule: Cow::Borrowed(rule),
+        }
     }
 }
 

@@ -57,18 +57,25 @@ impl TryFrom<&Value> for Seconds {
     type Error = Refusal;
 
     fn try_from(value: &Value) -> Result<Self, Refusal> {
-        match value {
-            Value::Number(number) => number
-                .as_u64()
-                .ok_or_else(|| Refusal::of(&number.to_string(), Self::RULE))
-                .and_then(Self::try_from),
-            Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text
-                .parse()
-                .map_err(|_| Refusal::of(text, Self::RULE))
-                .and_then(|number: u64| Self::try_from(number)),
-            Value::String(text) => Err(Refusal::of(text, Self::RULE)),
-            other => Err(Refusal::of_type("a number of seconds", other)),
+        whole_number(value, "a number of seconds", Self::RULE).and_then(Self::try_from)
+    }
+}
+
+/// A whole number that is not negative, as a number or as a string of digits.
+pub(super) fn whole_number(
+    value: &Value,
+    expected: &'static str,
+    rule: &'static str,
+) -> Result<u64, Refusal> {
+    match value {
+        Value::Number(number) => number
+            .as_u64()
+            .ok_or_else(|| Refusal::of(&number.to_string(), rule)),
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map_err(|_| Refusal::of(text, rule))
         }
+        Value::String(text) => Err(Refusal::of(text, rule)),
+        other => Err(Refusal::of_type(expected, other)),
     }
 }
 
