@@ -37,6 +37,9 @@ rm -f /etc/machine-id /var/lib/dbus/machine-id /etc/hostname /etc/resolv.conf
 mkdir -p /var/lib/dbus
 ln -s /etc/machine-id /var/lib/dbus/machine-id
 ln -s /run/NetworkManager/resolv.conf /etc/resolv.conf
+# The time zone is the device's (os.timezone).
+rm -f /etc/localtime /etc/timezone
+ln -s ../run/fleet/config/localtime /etc/localtime
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >/etc/hosts
 
 # No password for anybody.

@@ -10,8 +10,10 @@ inherit packagegroup features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
 
+# All time zones, which os.timezone names, without the copies posix/ and right/ of the package tzdata.
 # The kernel is in the slot that it belongs to, so that an update changes both or neither.
-RDEPENDS:${PN} = "ca-certificates \
+RDEPENDS:${PN} = "avahi-daemon \
+                   ca-certificates \
                    chrony \
                    chronyc \
                    dnsmasq \
@@ -31,7 +33,17 @@ RDEPENDS:${PN} = "ca-certificates \
                    openssh-sshd \
                    openvpn \
                    procps \
+                   tzdata-africa \
+                   tzdata-americas \
+                   tzdata-antarctica \
+                   tzdata-arctic \
+                   tzdata-asia \
+                   tzdata-atlantic \
+                   tzdata-australia \
                    tzdata-core \
+                   tzdata-europe \
+                   tzdata-misc \
+                   tzdata-pacific \
                    util-linux-blkid \
                    util-linux-sfdisk \
                    wireguard-tools"

@@ -23,6 +23,8 @@ pub const RUN: &str = "/run/fleet";
 pub const RUN_BOARD: &str = "/run/fleet/board";
 /// What `fleet-config` renders.
 pub const RUN_CONFIG: &str = "/run/fleet/config";
+/// What `fleet-helper` remembers, to take back what it did: a file a thing, there once that was changed.
+pub const RUN_HELPER: &str = "/run/fleet/helper";
 /// Exists, and holds the reason, when the state partition could not be used and state is lost at power-off.
 pub const STATE_VOLATILE_FLAG: &str = "/run/fleet/state-volatile";
 /// The published connectivity (reached by people as `/run/fleet/connectivity.json`).

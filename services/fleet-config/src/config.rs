@@ -74,6 +74,18 @@ pub struct Proxy {
     pub no_proxy: Option<NoProxy>,
 }
 
+impl Proxy {
+    /// http, https and the exceptions; empty for none.
+    #[must_use]
+    pub fn values(&self) -> [&str; 3] {
+        [
+            self.http.as_ref().map_or("", ProxyUrl::as_str),
+            self.https.as_ref().map_or("", ProxyUrl::as_str),
+            self.no_proxy.as_ref().map_or("", NoProxy::as_str),
+        ]
+    }
+}
+
 /// The hardware watchdog; what is not set is the image's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watchdog {
@@ -141,6 +153,31 @@ impl Config {
 }
 
 impl JournalLimits {
+    /// Each that is set: its key, journald's name of it (journald.conf(5)), and the number.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let numbers = [
+            self.max_use.map(MaxUse::get),
+            self.keep_free.map(KeepFree::get),
+            self.retention.map(Retention::get),
+            self.rate_interval.map(RateInterval::get),
+            self.rate_burst.map(RateBurst::get),
+        ];
+        let named = Self::NAMES.iter().zip(numbers);
+        named
+            .filter_map(|((key, name), number)| Some((*key, *name, number?)))
+            .collect()
+    }
+
+    /// The keys, and journald's names of them.
+    pub const NAMES: [(&'static str, &'static str); 5] = [
+        ("os.journal.maxUse", "SystemMaxUse"),
+        ("os.journal.keepFree", "SystemKeepFree"),
+        ("os.journal.retention", "MaxRetentionSec"),
+        ("os.journal.rateLimit.interval", "RateLimitIntervalSec"),
+        ("os.journal.rateLimit.burst", "RateLimitBurst"),
+    ];
+
     /// Reads these keys alone.
     #[must_use]
     pub fn read(document: &Document) -> Self {

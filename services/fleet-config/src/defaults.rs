@@ -12,8 +12,10 @@ use fleet_base::file;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::CheckTarget;
-use crate::value::{CheckResponse, CheckUri, Refusal, Seconds, TimeServer};
+use crate::config::{CheckTarget, Proxy, Watchdog};
+use crate::value::{
+    CheckResponse, CheckUri, NoProxy, ProxyUrl, Refusal, Seconds, TimeServer, Timezone, WatchdogTimeout,
+};
 
 /// What holds where a document says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,12 @@ pub struct Defaults {
     pub check_interval: Option<Seconds>,
     /// `[connectivity] response`.
     pub check_response: Option<CheckResponse>,
+    /// `[time] zone`; "" is UTC.
+    pub timezone: Option<Timezone>,
+    /// `[proxy]`; "" is none.
+    pub proxy: Proxy,
+    /// `[watchdog]`; what is not there is systemd's.
+    pub watchdog: Watchdog,
 }
 
 /// Why a file of defaults is skipped.
@@ -69,6 +77,12 @@ struct Fragment {
     uri: Option<String>,
     interval: Option<u64>,
     response: Option<String>,
+    zone: Option<String>,
+    http: Option<String>,
+    https: Option<String>,
+    no_proxy: Option<Vec<String>>,
+    runtime: Option<u64>,
+    reboot: Option<u64>,
 }
 
 /// Where in the text (bytes), and what is wrong there.
@@ -82,9 +96,11 @@ impl Fragment {
         for (name, table) in file.get_ref() {
             let table_name = name.get_ref().as_ref();
             let known = match table_name {
-                "time" => "`pool`",
+                "time" => "one of `pool`, `zone`",
                 "dns" => "`fallback`",
                 "connectivity" => "one of `uri`, `interval`, `response`",
+                "proxy" => "one of `http`, `https`, `no_proxy`",
+                "watchdog" => "one of `runtime`, `reboot`",
                 // Another service's.
                 _ => continue,
             };
@@ -95,6 +111,12 @@ impl Fragment {
                 let key = name.get_ref().as_ref();
                 match (table_name, key) {
                     ("time", "pool") => fragment.pool = Some(texts(key, value)?),
+                    ("time", "zone") => fragment.zone = Some(text_of(key, value)?),
+                    ("proxy", "http") => fragment.http = Some(text_of(key, value)?),
+                    ("proxy", "https") => fragment.https = Some(text_of(key, value)?),
+                    ("proxy", "no_proxy") => fragment.no_proxy = Some(texts(key, value)?),
+                    ("watchdog", "runtime") => fragment.runtime = Some(integer(key, value)?),
+                    ("watchdog", "reboot") => fragment.reboot = Some(integer(key, value)?),
                     ("dns", "fallback") => fragment.fallback = Some(addresses(key, value)?),
                     ("connectivity", "uri") => fragment.uri = Some(text_of(key, value)?),
                     ("connectivity", "interval") => fragment.interval = Some(integer(key, value)?),
@@ -176,6 +198,9 @@ impl Defaults {
         })?;
         let value = |key| move |refusal| Error::Value(path.to_owned(), key, refusal);
         let mut changed = self.clone();
+        changed
+            .add_system(&fragment)
+            .map_err(|(key, refusal)| Error::Value(path.to_owned(), key, refusal))?;
         if let Some(pools) = fragment.pool {
             let pools: Result<_, _> = pools
                 .iter()
@@ -202,6 +227,42 @@ impl Defaults {
             changed.check_response = Some(response.map_err(value("connectivity.response"))?);
         }
         *self = changed;
+        Ok(())
+    }
+}
+
+impl Defaults {
+    /// Adds what is the system's: zone, proxy, watchdog.
+    fn add_system(&mut self, fragment: &Fragment) -> Result<(), (&'static str, Refusal)> {
+        let refused = |key| move |refusal| (key, refusal);
+        if let Some(zone) = &fragment.zone {
+            self.timezone = match zone.as_str() {
+                "" => None,
+                zone => Some(Timezone::try_from(zone).map_err(refused("time.zone"))?),
+            };
+        }
+        let proxy = |address: &str| match address {
+            "" => Ok(None),
+            address => ProxyUrl::try_from(address).map(Some),
+        };
+        if let Some(http) = &fragment.http {
+            self.proxy.http = proxy(http).map_err(refused("proxy.http"))?;
+        }
+        if let Some(https) = &fragment.https {
+            self.proxy.https = proxy(https).map_err(refused("proxy.https"))?;
+        }
+        if let Some(list) = &fragment.no_proxy {
+            self.proxy.no_proxy =
+                NoProxy::read(&list.as_slice().into()).map_err(refused("proxy.no_proxy"))?;
+        }
+        if let Some(seconds) = fragment.runtime {
+            let limit = WatchdogTimeout::try_from(seconds).map_err(refused("watchdog.runtime"))?;
+            self.watchdog.runtime = Some(limit);
+        }
+        if let Some(seconds) = fragment.reboot {
+            let limit = WatchdogTimeout::try_from(seconds).map_err(refused("watchdog.reboot"))?;
+            self.watchdog.reboot = Some(limit);
+        }
         Ok(())
     }
 }
@@ -253,7 +314,7 @@ mod tests {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 3, "{errors:?}");
         assert!(
-            errors[2].contains("30-typo.toml: line 2: unknown field `pools`, expected `pool`"),
+            errors[2].contains("30-typo.toml: line 2: unknown field `pools`, expected one of `pool`, `zone`"),
             "{errors:?}"
         );
         assert!(

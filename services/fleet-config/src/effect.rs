@@ -3,7 +3,7 @@
 use fleet_base::proxy::network_manager::ConnectivityCheck;
 
 use crate::plan::Subject;
-use crate::value::Hostname;
+use crate::value::{Hostname, Timezone};
 
 /// What became of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) enum Effect {
     Done,
     /// Prepared; somebody takes it when he starts, who.
     Waiting(&'static str),
+    /// Prepared; in force from the next boot on, why.
+    Pending(&'static str),
     /// Tried and failed, why.
     Failed(String),
 }
@@ -29,12 +31,38 @@ pub(crate) struct Effects {
     pub(crate) fallback: Effect,
     pub(crate) journal: Effect,
     pub(crate) development: Effect,
+    pub(crate) timezone: Effect,
+    pub(crate) parameters: Effect,
+    pub(crate) proxy: Effect,
+    pub(crate) watchdog: Effect,
+    pub(crate) journal_limits: Effect,
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check; `None` while NetworkManager does not run.
     pub(crate) check_in_force: Option<ConnectivityCheck>,
     /// The names of the keyfiles that NetworkManager itself refused, and why.
     pub(crate) keyfiles_refused: Vec<(String, &'static str)>,
+    /// The time zone that the link leads to.
+    pub(crate) timezone_in_force: Option<Timezone>,
+    /// What was read back of the kernel parameters that were set.
+    pub(crate) parameters_in_force: Option<Vec<(String, i64)>>,
+    /// http, https and the exceptions, as systemd has them in its environment; empty for none.
+    pub(crate) proxy_in_force: Option<[String; 3]>,
+    /// What systemd says of the hardware watchdog.
+    pub(crate) watchdog_in_force: Option<WatchdogInForce>,
+    /// What journald has read.
+    pub(crate) limits_in_force: Option<String>,
+}
+
+/// What systemd says of the hardware watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WatchdogInForce {
+    /// Seconds.
+    pub(crate) runtime: u64,
+    /// Seconds.
+    pub(crate) reboot: u64,
+    /// Whether it has a device open.
+    pub(crate) device: bool,
 }
 
 impl Effects {
@@ -48,6 +76,11 @@ impl Effects {
             &self.fallback,
             &self.journal,
             &self.development,
+            &self.timezone,
+            &self.parameters,
+            &self.proxy,
+            &self.watchdog,
+            &self.journal_limits,
         ]
         .into_iter()
         .any(|effect| matches!(effect, Effect::Failed(_)))
@@ -63,6 +96,11 @@ impl Effects {
             Subject::Fallback => &mut self.fallback,
             Subject::Journal => &mut self.journal,
             Subject::Development => &mut self.development,
+            Subject::Timezone => &mut self.timezone,
+            Subject::Parameters => &mut self.parameters,
+            Subject::Proxy => &mut self.proxy,
+            Subject::Watchdog => &mut self.watchdog,
+            Subject::JournalLimits => &mut self.journal_limits,
         }
     }
 }

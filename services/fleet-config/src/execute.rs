@@ -22,6 +22,10 @@ use crate::plan::{Action, Known, Plan};
 use crate::render::File;
 use crate::value::Hostname;
 
+mod system;
+
+pub(crate) use system::timezone_in_force;
+
 const CHRONY_READS_LATER: &str = "chronyd does not run; it reads this when it starts";
 const NETWORK_MANAGER_READS_LATER: &str = "NetworkManager does not run; it reads this when it starts";
 
@@ -88,6 +92,26 @@ impl Device {
             Action::SetDevelopmentMode(on) => {
                 known.development_mode = None;
                 self.set_development_mode(on, known).await
+            }
+            Action::SetTimezone(zone) => {
+                known.timezone = None;
+                self.set_timezone(zone, known, effects)
+            }
+            Action::SetParameters(parameters) => {
+                known.parameters = None;
+                self.set_parameters(parameters, known, effects).await
+            }
+            Action::SetProxy(proxy) => {
+                known.proxy = None;
+                self.set_proxy(proxy, known, effects).await
+            }
+            Action::SetWatchdog(limits) => {
+                known.watchdog = None;
+                self.set_watchdog(limits, known, effects).await
+            }
+            Action::ReloadJournalLimits(text) => {
+                known.journal_limits = None;
+                self.reload_journal_limits(text, known, effects).await
             }
         };
         done.unwrap_or_else(Effect::Failed)

@@ -14,6 +14,7 @@ pub mod document;
 mod effect;
 mod execute;
 mod finding;
+pub mod journal_limits;
 pub mod key;
 mod keyfile;
 mod merge;

@@ -19,6 +19,8 @@ pub(crate) struct Places {
     pub(crate) defaults: PathBuf,
     /// The evidence of the board.
     pub(crate) board: PathBuf,
+    /// What the helper remembers.
+    pub(crate) helper: PathBuf,
     /// Exists if the next boot stores the journal.
     pub(crate) journal_flag: PathBuf,
     /// Exists if journald stores it now.
@@ -34,10 +36,17 @@ impl Places {
             run: paths::RUN_CONFIG.into(),
             defaults: paths::DEFAULTS.into(),
             board: paths::RUN_BOARD.into(),
+            helper: paths::RUN_HELPER.into(),
             journal_flag: paths::JOURNAL_FLAG.into(),
             // journald's own flag: systemd-journald.service(8), "journalctl --flush".
             journal_flushed: "/run/systemd/journal/flushed".into(),
         }
+    }
+
+    /// Whether the helper never changed this thing, so that what it takes back is nothing. Looking saves starting it at
+    /// every boot.
+    pub(crate) fn is_untouched(&self, thing: &str) -> bool {
+        matches!(self.helper.join(thing).try_exists(), Ok(false))
     }
 
     /// Whether the journal is stored, if now and the next boot agree about it; otherwise the journal service

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
+use crate::config::{Proxy, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
-use crate::value::Hostname;
+use crate::value::{Hostname, Parameters, Timezone};
 use crate::wanted::Wanted;
 
 /// One effect on the device.
@@ -27,6 +28,16 @@ pub(crate) enum Action {
     SetPersistentLogging(bool),
     /// Switches development mode.
     SetDevelopmentMode(bool),
+    /// Makes the link that `/etc/localtime` leads to.
+    SetTimezone(Timezone),
+    /// Makes the kernel parameters that are set exactly these.
+    SetParameters(Parameters),
+    /// Sets the proxy in systemd's environment.
+    SetProxy(Proxy),
+    /// Sets the limits of the hardware watchdog.
+    SetWatchdog(Watchdog),
+    /// Makes journald read its limits (this text) again.
+    ReloadJournalLimits(String),
 }
 
 /// What an action is about. Several actions may be about one thing; the first failure decides about it.
@@ -39,6 +50,11 @@ pub(crate) enum Subject {
     Fallback,
     Journal,
     Development,
+    Timezone,
+    Parameters,
+    Proxy,
+    Watchdog,
+    JournalLimits,
 }
 
 /// What is known to be in force. `None`: not known, so it is set.
@@ -52,6 +68,12 @@ pub(crate) struct Known {
     pub(crate) time: Option<String>,
     pub(crate) persistent_logging: Option<bool>,
     pub(crate) development_mode: Option<bool>,
+    pub(crate) timezone: Option<Timezone>,
+    pub(crate) parameters: Option<Parameters>,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) watchdog: Option<Watchdog>,
+    /// What journald has read, or cannot read before the next boot.
+    pub(crate) journal_limits: Option<String>,
 }
 
 /// Actions in their order.
@@ -90,6 +112,22 @@ impl Plan {
         if known.development_mode != Some(wanted.development_mode) {
             actions.push(Action::SetDevelopmentMode(wanted.development_mode));
         }
+        if known.timezone.as_ref() != Some(&wanted.timezone) {
+            actions.push(Action::SetTimezone(wanted.timezone.clone()));
+        }
+        if known.parameters.as_ref() != Some(&wanted.parameters) {
+            actions.push(Action::SetParameters(wanted.parameters.clone()));
+        }
+        if known.proxy.as_ref() != Some(&wanted.proxy) {
+            actions.push(Action::SetProxy(wanted.proxy.clone()));
+        }
+        if known.watchdog != Some(wanted.watchdog) {
+            actions.push(Action::SetWatchdog(wanted.watchdog));
+        }
+        let limits = File::JournalLimits.content(wanted);
+        if known.journal_limits.as_ref() != Some(&limits) {
+            actions.push(Action::ReloadJournalLimits(limits));
+        }
         Self { actions }
     }
 
@@ -111,6 +149,11 @@ impl fmt::Display for Subject {
             Self::Fallback => "the fallback resolvers are",
             Self::Journal => "persistent logging is",
             Self::Development => "development mode is",
+            Self::Timezone => "the time zone is",
+            Self::Parameters => "the kernel parameters are",
+            Self::Proxy => "the proxy is",
+            Self::Watchdog => "the watchdog is",
+            Self::JournalLimits => "the limits of the journal are",
         })
     }
 }
@@ -119,7 +162,11 @@ impl Action {
     const fn is_early(&self) -> bool {
         matches!(
             self,
-            Self::Write(..) | Self::SetHostname(_) | Self::SetKeyfiles(_)
+            Self::Write(..)
+                | Self::SetHostname(_)
+                | Self::SetKeyfiles(_)
+                | Self::SetTimezone(_)
+                | Self::SetProxy(_)
         )
     }
 
@@ -128,6 +175,11 @@ impl Action {
             Self::Write(File::NetworkManager, _) | Self::ReloadNetworkManager(_) => Subject::Network,
             Self::Write(File::TimeSources, _) | Self::ReloadTimeSources(_) => Subject::Time,
             Self::Write(File::Fallback, _) => Subject::Fallback,
+            Self::Write(File::JournalLimits, _) | Self::ReloadJournalLimits(_) => Subject::JournalLimits,
+            Self::Write(File::Proxy, _) | Self::SetProxy(_) => Subject::Proxy,
+            Self::SetTimezone(_) => Subject::Timezone,
+            Self::SetParameters(_) => Subject::Parameters,
+            Self::SetWatchdog(_) => Subject::Watchdog,
             Self::SetHostname(_) => Subject::Hostname,
             Self::SetKeyfiles(_) => Subject::Keyfiles,
             Self::SetPersistentLogging(_) => Subject::Journal,
@@ -157,6 +209,24 @@ impl fmt::Display for Plan {
                 Action::ReloadTimeSources(_) => f.write_str("reload time sources\n")?,
                 Action::SetPersistentLogging(on) => writeln!(f, "persistent logging {}", switch(*on))?,
                 Action::SetDevelopmentMode(on) => writeln!(f, "development mode {}", switch(*on))?,
+                Action::SetTimezone(zone) => writeln!(f, "set time zone {zone}")?,
+                Action::SetParameters(parameters) => {
+                    writeln!(f, "set kernel parameters {:?}", parameters.as_slice())?;
+                }
+                Action::SetProxy(proxy) => writeln!(f, "set proxy {:?}", proxy.values())?,
+                Action::SetWatchdog(Watchdog { runtime, reboot }) => {
+                    let seconds = |limit: &Option<crate::value::WatchdogTimeout>| match limit {
+                        Some(limit) => limit.get().to_string(),
+                        None => "as before".to_owned(),
+                    };
+                    writeln!(
+                        f,
+                        "set watchdog: runtime {}, reboot {}",
+                        seconds(runtime),
+                        seconds(reboot)
+                    )?;
+                }
+                Action::ReloadJournalLimits(_) => f.write_str("reload limits of the journal\n")?,
             }
         }
         Ok(())

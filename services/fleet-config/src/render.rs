@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use crate::config::{JournalLimits, Proxy};
 use crate::wanted::{Check, Dns, Time, Wanted};
 
 const HEAD: &str =
@@ -19,11 +20,21 @@ pub(crate) enum File {
     /// For `fleet-watch`, which does not read it yet: the fallback resolvers, one address a line; no line: no
     /// fallback.
     Fallback,
+    /// For journald, as its `journald.conf.d/60-fleet.conf`.
+    JournalLimits,
+    /// For `EnvironmentFile=-` and for login shells.
+    Proxy,
 }
 
 impl File {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::NetworkManager, Self::TimeSources, Self::Fallback];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::NetworkManager,
+        Self::TimeSources,
+        Self::Fallback,
+        Self::JournalLimits,
+        Self::Proxy,
+    ];
 
     /// Where it is, below the folder of what is made.
     pub(crate) const fn path(self) -> &'static str {
@@ -31,6 +42,8 @@ impl File {
             Self::NetworkManager => "NetworkManager.conf",
             Self::TimeSources => "chrony/fleet.sources",
             Self::Fallback => "dns-fallback",
+            Self::JournalLimits => "journald.conf",
+            Self::Proxy => "proxy.env",
         }
     }
 
@@ -40,6 +53,8 @@ impl File {
             Self::NetworkManager => network_manager(wanted),
             Self::TimeSources => time_sources(&wanted.time),
             Self::Fallback => fallback(&wanted.dns),
+            Self::JournalLimits => journal_limits(&wanted.journal),
+            Self::Proxy => proxy(&wanted.proxy),
         }
     }
 }
@@ -104,6 +119,29 @@ fn fallback(dns: &Dns) -> String {
         .collect()
 }
 
+/// journald.conf(5).
+pub(crate) fn journal_limits(limits: &JournalLimits) -> String {
+    let mut text = format!("{HEAD}\n[Journal]\n");
+    for (_, name, number) in limits.settings() {
+        let _ = writeln!(text, "{name}={number}");
+    }
+    text
+}
+
+/// systemd.exec(5), `EnvironmentFile=`; a shell reads the same. The values need no quotes in either.
+fn proxy(proxy: &Proxy) -> String {
+    let mut text = HEAD.to_owned();
+    for (name, value) in ["http_proxy", "https_proxy", "no_proxy"]
+        .iter()
+        .zip(proxy.values())
+    {
+        if !value.is_empty() {
+            let _ = write!(text, "{name}={value}\n{}={value}\n", name.to_ascii_uppercase());
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,11 +168,14 @@ mod tests {
                 "dnsServers": texts[1],
                 "os": { "network": { "connectivity": {
                     "uri": format!("http://a/{}", texts[2]), "response": texts[3], "interval": texts[1],
-                } } },
+                } },
+                "proxy": { "http": format!("http://{}:80", texts[0]), "noProxy": texts[1] },
+                "journal": { "maxUse": texts[2], "retention": texts[3] } },
             });
             for line in rendered(&document.to_string()).lines() {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
-                    "response=", "servers=", "server ", "pool "];
+                    "response=", "servers=", "server ", "pool ", "[Journal]", "http_proxy=", "HTTP_PROXY=",
+                    "no_proxy=", "NO_PROXY=", "SystemMaxUse=", "MaxRetentionSec="];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

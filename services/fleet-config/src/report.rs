@@ -119,6 +119,8 @@ fn parameters(parameters: &[(&'static str, i64)]) -> Value {
 /// As long as `fleet-watch` does not read `dns-fallback`.
 const NO_FALLBACK: &str = "there is no fallback; the product's is not used yet either";
 
+mod system;
+
 /// What the report says of a key whose value is good.
 struct Outcome {
     state: State,
@@ -202,6 +204,13 @@ impl Situation<'_> {
                         detail: (*who).to_owned(),
                     };
                 }
+                Effect::Pending(why) => {
+                    return Outcome {
+                        state: State::PendingReboot,
+                        value,
+                        detail: (*why).to_owned(),
+                    };
+                }
                 Effect::Done | Effect::Untried => {}
             }
         }
@@ -211,6 +220,13 @@ impl Situation<'_> {
         {
             return failed((*why).to_owned(), ssh_keys(keys).to_string());
         }
+        if let Some(detail) = self.without_device(key) {
+            return Outcome {
+                state: State::Unsupported,
+                value,
+                detail: detail.to_owned(),
+            };
+        }
         let no_fallback =
             key == "dnsServers" && matches!(self.config.name_servers, Some(NameServers::NoFallback));
         match self.overridden(key) {
@@ -218,7 +234,12 @@ impl Situation<'_> {
             None => Outcome {
                 state: State::Applied,
                 value,
-                detail: if no_fallback { NO_FALLBACK } else { "" }.to_owned(),
+                detail: if no_fallback {
+                    NO_FALLBACK
+                } else {
+                    self.remark(key)
+                }
+                .to_owned(),
             },
         }
     }
@@ -232,7 +253,7 @@ impl Situation<'_> {
             "ntpServers" => vec![&effects.time],
             "dnsServers" => vec![&effects.network, &effects.fallback],
             key if key.starts_with("os.network.") => vec![&effects.network],
-            _ => Vec::new(),
+            key => self.effect_on_system(key).into_iter().collect(),
         }
     }
 
@@ -254,6 +275,7 @@ impl Situation<'_> {
             }
             "dnsServers" => texts(wanted.dns.servers.iter().map(ToString::to_string).collect()),
             "os.sshKeys" => Some(ssh_keys(&self.config.ssh_keys)),
+            key if !key.starts_with("os.network.") => self.system_in_force(key),
             key => match (&wanted.check, key.strip_prefix("os.network.connectivity.")?) {
                 (Check::Off, "uri") => Some(json!("null")),
                 (Check::Off, "interval") => Some(json!(0)),
@@ -280,7 +302,7 @@ impl Situation<'_> {
                     json!("null")
                 }
             }),
-            _ => None,
+            key => self.system_read_back(key),
         };
         value.map(|value| value.to_string()).unwrap_or_default()
     }

@@ -22,20 +22,21 @@ use zbus::connection::Builder;
 use zbus::{Connection, Message};
 
 use crate::boot_folder::BootFolder;
-use crate::config::Config;
+use crate::config::{self, Config, Proxy};
 use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
-use crate::execute::Device;
+use crate::execute::{Device, timezone_in_force};
 use crate::keyfile::Folder;
 use crate::places::Places;
 use crate::plan::{Known, Plan};
+use crate::render::File;
 use crate::report::Situation;
 use crate::request;
 use crate::retry::Retry;
 use crate::store::Store;
-use crate::value::Hostname;
+use crate::value::{Hostname, Parameters};
 use crate::wanted::Wanted;
 
 const DOCUMENT: &str = "config.json";
@@ -199,6 +200,7 @@ impl Service {
             .ok()
             .and_then(|name| name.into_string().ok());
         let hostname = hostname.and_then(|name| Hostname::try_from(name.as_str()).ok());
+        let timezone = timezone_in_force(&places.run);
         Ok(Self {
             copies,
             defaults,
@@ -211,10 +213,16 @@ impl Service {
             known: Known {
                 hostname: hostname.clone(),
                 persistent_logging: places.journal_is_persistent(),
+                timezone: timezone.clone(),
+                parameters: places.is_untouched("kernel-parameters").then(Parameters::default),
+                watchdog: places.is_untouched("watchdog").then(config::Watchdog::default),
+                proxy: matches!(places.run.join(File::Proxy.path()).try_exists(), Ok(false))
+                    .then(Proxy::default),
                 ..Known::default()
             },
             effects: Effects {
                 hostname_in_force: hostname,
+                timezone_in_force: timezone,
                 ..Effects::default()
             },
             face,

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::config::{CheckTarget, Config};
+use crate::config::{CheckTarget, Config, JournalLimits, Proxy, Watchdog};
 use crate::defaults::Defaults;
 use crate::keyfile::Keyfile;
-use crate::value::{CheckResponse, CheckUri, Hostname, NameServers, Seconds, TimeServer, Uuid};
+use crate::value::{
+    CheckResponse, CheckUri, Hostname, NameServers, Parameters, Seconds, TimeServer, Timezone, Uuid,
+};
 
 /// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +20,11 @@ pub(crate) struct Wanted {
     pub(crate) random_scan_address: Option<bool>,
     pub(crate) persistent_logging: bool,
     pub(crate) development_mode: bool,
+    pub(crate) timezone: Timezone,
+    pub(crate) journal: JournalLimits,
+    pub(crate) parameters: Parameters,
+    pub(crate) proxy: Proxy,
+    pub(crate) watchdog: Watchdog,
     pub(crate) keyfiles: Vec<Keyfile>,
 }
 
@@ -104,6 +111,21 @@ impl Wanted {
             random_scan_address: config.random_scan_address,
             persistent_logging: config.persistent_logging.unwrap_or(false),
             development_mode: config.development_mode.unwrap_or(false),
+            timezone: config
+                .timezone
+                .or_else(|| defaults.timezone.clone())
+                .unwrap_or_else(Timezone::utc),
+            journal: config.journal,
+            parameters: config.parameters,
+            proxy: Proxy {
+                http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),
+                https: config.proxy.https.or_else(|| defaults.proxy.https.clone()),
+                no_proxy: config.proxy.no_proxy.or_else(|| defaults.proxy.no_proxy.clone()),
+            },
+            watchdog: Watchdog {
+                runtime: config.watchdog.runtime.or(defaults.watchdog.runtime),
+                reboot: config.watchdog.reboot.or(defaults.watchdog.reboot),
+            },
             keyfiles,
         })
     }

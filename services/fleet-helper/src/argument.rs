@@ -3,6 +3,8 @@
 //! The callers check too; here it is checked again because what is on this side of the bus is root.
 
 use fleet_base::bus;
+use fleet_base::sysctl::{self, Parameter};
+use zbus::Dict;
 
 /// A host name: what RFC 1123 section 2.1 allows, in at most 64 bytes (`HOST_NAME_MAX`, gethostname(2)).
 #[derive(Debug, PartialEq, Eq)]
@@ -119,9 +121,148 @@ impl TryFrom<Vec<(String, Vec<u8>)>> for ProfileSet {
     }
 }
 
+/// Kernel parameters of the allow-list with values in their ranges.
+#[derive(Debug)]
+pub(crate) struct KernelParameters(Vec<(&'static Parameter, i64)>);
+
+impl KernelParameters {
+    pub(crate) fn as_slice(&self) -> &[(&'static Parameter, i64)] {
+        &self.0
+    }
+}
+
+impl TryFrom<Dict<'static, 'static>> for KernelParameters {
+    type Error = bus::Error;
+
+    fn try_from(parameters: Dict<'static, 'static>) -> bus::Result<Self> {
+        let mut good = Vec::new();
+        for (name, value) in parameters {
+            let (name, value): (String, i64) = (name.try_into()?, value.try_into()?);
+            let parameter = sysctl::find(&name).filter(|parameter| parameter.takes(value));
+            good.push((
+                parameter.ok_or_else(|| {
+                    bus::Error::InvalidArgument(format!(
+                        "{name:?} = {value} is not a kernel parameter that may be set, or not a value that it may have"
+                    ))
+                })?,
+                value,
+            ));
+        }
+        Ok(Self(good))
+    }
+}
+
+/// The value of a proxy variable: printable and without what a shell or systemd.exec(5) (`EnvironmentFile=`) reads as
+/// anything else than itself. Empty: none.
+#[derive(Debug)]
+pub(crate) struct ProxyValue(String);
+
+impl ProxyValue {
+    const MAX: usize = 2048;
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ProxyValue {
+    type Error = bus::Error;
+
+    fn try_from(text: String) -> bus::Result<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:/[],*".contains(&byte);
+        if text.len() <= Self::MAX && text.bytes().all(allowed) {
+            return Ok(Self(text));
+        }
+        // Not repeated: it may carry a password.
+        Err(bus::Error::InvalidArgument(
+            "the value of a proxy has letters, digits and - . : / [ ] , * only, at most 2048".to_owned(),
+        ))
+    }
+}
+
+/// A limit of the hardware watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchdogLimit {
+    /// What the image has.
+    Image,
+    /// Seconds; 0: off.
+    Seconds(u64),
+}
+
+impl TryFrom<u64> for WatchdogLimit {
+    type Error = bus::Error;
+
+    fn try_from(seconds: u64) -> bus::Result<Self> {
+        match seconds {
+            u64::MAX => Ok(Self::Image),
+            0 | 10..=600 => Ok(Self::Seconds(seconds)),
+            _ => Err(bus::Error::InvalidArgument(format!(
+                "a watchdog of {seconds} s: 0 (off), 10 to 600, or 2^64-1 (what the image has) were expected"
+            ))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernel_parameters() {
+        let read = |entries: &[(&str, i64)]| {
+            let argument = fleet_base::proxy::helper::kernel_parameters(entries).unwrap();
+            KernelParameters::try_from(Dict::try_from(argument).unwrap()).map(|good| good.0.len())
+        };
+        assert_eq!(read(&[]).unwrap(), 0);
+        assert_eq!(read(&[("vm.swappiness", 10), ("kernel.panic", 1)]).unwrap(), 2);
+        for bad in [
+            ("kernel.core_pattern", 1),
+            ("../vm/swappiness", 1),
+            ("vm/swappiness", 1),
+            ("", 1),
+            ("vm.swappiness", 201),
+            ("kernel.panic", 0),
+            ("vm.min_free_kbytes", i64::MAX),
+        ] {
+            assert!(read(&[("vm.swappiness", 1), bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn proxy_values() {
+        for ok in ["", "http://[2001:db8::1]:3128", "localhost,.example,*,10.0.0.0/8"] {
+            assert!(ProxyValue::try_from(ok.to_owned()).is_ok(), "{ok}");
+        }
+        let long = "a".repeat(2049);
+        for bad in [
+            "http://me:p@a:1",
+            "a b",
+            "a\nX=1",
+            "a=b",
+            "$(id)",
+            "a\"",
+            "a;b",
+            "\u{e9}",
+            &long,
+        ] {
+            assert!(ProxyValue::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn watchdog_limits() {
+        for (number, ok) in [
+            (0, true),
+            (9, false),
+            (10, true),
+            (600, true),
+            (601, false),
+            (u64::MAX, true),
+            (u64::MAX - 1, false),
+        ] {
+            assert_eq!(WatchdogLimit::try_from(number).is_ok(), ok, "{number}");
+        }
+    }
 
     #[test]
     fn host_names() {

@@ -5,7 +5,12 @@
 
 mod argument;
 mod command;
+mod hostname;
+mod journal;
+mod kernel_parameters;
 mod keyfiles;
+mod manager;
+mod memory;
 mod service;
 mod verb;
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use fleet_base::bus::{self, Error, sentence};
 use fleet_base::object::{Answer, Call, Object, Place};
-use fleet_base::proxy::hostname::HostnameProxy;
+use fleet_base::paths;
+use fleet_base::proxy::helper;
 use fleet_base::proxy::systemd::ManagerProxy;
 use nix::unistd::Uid;
-use zbus::{Connection, Variant};
+use zbus::{Connection, Dict, Variant};
 
-use crate::argument::{HostName, ProfileSet};
+use crate::argument::{KernelParameters, ProfileSet, ProxyValue, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{command, keyfiles};
+use crate::{command, hostname, journal, kernel_parameters, keyfiles, manager};
 
 /// How long chronyc may take: it asks chronyd over a local socket.
 const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ async fn caller(call: &Call) -> bus::Result<Uid> {
 }
 
 /// The error that a caller gets when the verb was tried and failed.
-fn failed(place: &str, error: &impl std::fmt::Display) -> Error {
+pub(crate) fn failed(place: &str, error: &impl std::fmt::Display) -> Error {
     log::warn!("{place}: {error}");
     Error::Failed(format!("{place}: {error}"))
 }
@@ -77,7 +78,7 @@ impl Object for Helper {
             match call.method().as_str() {
                 "SetHostname" => {
                     self.admit(Verb::SetHostname, call).await?;
-                    set_hostname(connection, &call.arguments()?.take::<String>()?).await?;
+                    hostname::set(connection, &call.arguments()?.take::<String>()?).await?;
                 }
                 "ReloadTimeSources" => {
                     self.admit(Verb::ReloadTimeSources, call).await?;
@@ -95,6 +96,28 @@ impl Object for Helper {
                 "SetDevelopmentMode" => {
                     self.admit(Verb::SetDevelopmentMode, call).await?;
                     set_development_mode(connection, call.arguments()?.take()?).await?;
+                }
+                "SetKernelParameters" => {
+                    self.admit(Verb::SetKernelParameters, call).await?;
+                    let wanted = KernelParameters::try_from(call.arguments()?.take::<Dict<'_, '_>>()?)?;
+                    return Ok(Some(set_kernel_parameters(&wanted)?));
+                }
+                "SetProxy" => {
+                    self.admit(Verb::SetProxy, call).await?;
+                    let mut values = call.arguments()?;
+                    let mut value = || ProxyValue::try_from(values.take::<String>()?);
+                    manager::set_proxy(connection, &[value()?, value()?, value()?]).await?;
+                }
+                "SetWatchdog" => {
+                    self.admit(Verb::SetWatchdog, call).await?;
+                    let mut values = call.arguments()?;
+                    let mut limit = || WatchdogLimit::try_from(values.take::<u64>()?);
+                    manager::set_watchdog(connection, Path::new(paths::RUN_HELPER), limit()?, limit()?)
+                        .await?;
+                }
+                "ReloadJournal" => {
+                    self.admit(Verb::ReloadJournal, call).await?;
+                    return Ok(Some(journal::reload(connection).await?.into()));
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;
@@ -115,30 +138,6 @@ impl Object for Helper {
     }
 }
 
-/// Sets the transient host name (RFC 1123), unless it is in force already.
-async fn set_hostname(connection: &Connection, name: &str) -> bus::Result<()> {
-    let name = HostName::try_from(name)?;
-    let hostnamed = HostnameProxy::new(connection);
-    let asked = |error| failed("cannot set the host name", &sentence(&error));
-    if hostnamed.hostname().await.map_err(asked)? == name.as_str() {
-        return Ok(());
-    }
-    hostnamed
-        .set_hostname(name.as_str(), false)
-        .await
-        .map_err(asked)?;
-    // hostnamed takes a transient name, and ignores it, while there is a static one.
-    let in_force = hostnamed.hostname().await.map_err(asked)?;
-    if in_force != name.as_str() {
-        return Err(failed(
-            "cannot set the host name",
-            &format!("{in_force} stays in force: remove the static name in /etc/hostname"),
-        ));
-    }
-    log::info!("the host name is {}", name.as_str());
-    Ok(())
-}
-
 /// Makes the keyfiles that come from the boot partition exactly these: (name, content).
 ///
 /// Returns the path of each, in order; an empty path for one that was not changed.
@@ -155,6 +154,18 @@ fn set_connection_profiles(profiles: Vec<(String, Vec<u8>)>) -> bus::Result<Vec<
         );
     }
     Ok(replaced.paths)
+}
+
+/// Makes the kernel parameters that are set exactly these. Returns what is in force of each.
+fn set_kernel_parameters(wanted: &KernelParameters) -> bus::Result<Variant<'static>> {
+    // No await in between: two callers cannot mix their sets.
+    let in_force = kernel_parameters::set(
+        Path::new(kernel_parameters::FOLDER),
+        Path::new(paths::RUN_HELPER),
+        wanted.as_slice(),
+    )
+    .map_err(|error| failed("cannot set kernel parameters", &error))?;
+    Ok(helper::kernel_parameters(&in_force)?)
 }
 
 /// Starts or stops what development mode adds.

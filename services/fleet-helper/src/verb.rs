@@ -15,6 +15,10 @@ pub(crate) enum Verb {
     ReloadTimeSources,
     SetConnectionProfiles,
     SetDevelopmentMode,
+    SetKernelParameters,
+    SetProxy,
+    SetWatchdog,
+    ReloadJournal,
     FlushJournal,
     RelinquishJournal,
 }
@@ -27,11 +31,15 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 6] = [
+const TABLE: [(Verb, Caller); 10] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
     (Verb::SetDevelopmentMode, Caller::FleetConfig),
+    (Verb::SetKernelParameters, Caller::FleetConfig),
+    (Verb::SetProxy, Caller::FleetConfig),
+    (Verb::SetWatchdog, Caller::FleetConfig),
+    (Verb::ReloadJournal, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
 ];
@@ -156,6 +164,10 @@ mod tests {
             Verb::ReloadTimeSources,
             Verb::SetConnectionProfiles,
             Verb::SetDevelopmentMode,
+            Verb::SetKernelParameters,
+            Verb::SetProxy,
+            Verb::SetWatchdog,
+            Verb::ReloadJournal,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
         ] {

@@ -8,6 +8,7 @@
 mod api_mounts;
 mod board;
 mod etc;
+mod journal;
 mod kmsg;
 mod limited;
 mod partition;
@@ -16,6 +17,7 @@ mod udev;
 
 use std::convert::Infallible;
 use std::env;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -30,10 +32,15 @@ use partition::Disk;
 const INIT: [&str; 2] = ["/usr/lib/systemd/systemd", "/sbin/init"];
 
 /// `fleet-preinit`: never returns if systemd can be executed.
+///
+/// `fleet-preinit journal-limits` is the part of it that reads the configuration, as a process of its own.
 #[must_use]
-pub fn main() -> Exit {
+pub fn main(arguments: &[OsString]) -> Exit {
     // Run by hand on a live device it would mount over the state in use.
     if std::process::id() != 1 {
+        if arguments == [journal::ARGUMENT] {
+            return journal::supply();
+        }
         eprintln!("fleet-preinit is run by the kernel as process 1 (init=), not by hand");
         return Exit::Usage;
     }
@@ -48,6 +55,7 @@ pub fn main() -> Exit {
         board::meet(Path::new("/"), state, run),
     );
     go_on("supply the files of /etc", etc::supply(Path::new(paths::STATE)));
+    go_on("supply the limits of the journal", journal::supply_apart());
     match execute_init() {
         Err(error) => kmsg::warn(&format!("cannot execute systemd: {error}")),
     }

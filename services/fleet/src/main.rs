@@ -26,7 +26,7 @@ fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
         Some("fleet-helper") => fleet_helper::main(),
         Some("fleet-host-keys") => fleet_identity::host_keys::main(),
         Some("fleet-journal") => fleet_journal::main(),
-        Some("fleet-preinit") => fleet_preinit::main(),
+        Some("fleet-preinit") => fleet_preinit::main(arguments),
         Some("fleet-watch") => fleet_watch::main(),
         _ => cli::main(arguments),
     }

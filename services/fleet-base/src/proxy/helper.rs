@@ -1,6 +1,6 @@
 //! `org.fleetos.Helper1`: the closed list of verbs that need root.
 
-use zbus::Connection;
+use zbus::{Connection, Dict, Signature, Variant};
 
 use crate::body::Body;
 use crate::peer::Peer;
@@ -48,6 +48,46 @@ impl HelperProxy {
         self.0.tell(PATH, NAME, "SetDevelopmentMode", vec![on.into()])
     }
 
+    /// Makes the kernel parameters of the allow-list that are set exactly these; returns what is in force of each.
+    pub async fn set_kernel_parameters(
+        &self,
+        parameters: &[(&str, i64)],
+    ) -> zbus::Result<Vec<(String, i64)>> {
+        let argument = kernel_parameters(parameters)?;
+        let mut values = self
+            .0
+            .call(PATH, NAME, "SetKernelParameters", vec![argument])
+            .await?;
+        let mut in_force = Vec::new();
+        for (name, value) in values.take::<Dict<'static, 'static>>()? {
+            in_force.push((name.try_into()?, value.try_into()?));
+        }
+        Ok(in_force)
+    }
+
+    /// Sets the proxy in systemd's environment; empty for none.
+    pub fn set_proxy<'a>(
+        &'a self,
+        http: &'a str,
+        https: &'a str,
+        no_proxy: &'a str,
+    ) -> Pending<'a, zbus::Result<()>> {
+        let arguments = vec![http.into(), https.into(), no_proxy.into()];
+        self.0.tell(PATH, NAME, "SetProxy", arguments)
+    }
+
+    /// Sets systemd's limits of the hardware watchdog, in seconds; `None`: what the image has.
+    pub fn set_watchdog(&self, runtime: Option<u32>, reboot: Option<u32>) -> Pending<'_, zbus::Result<()>> {
+        let seconds = |limit: Option<u32>| limit.map_or(u64::MAX, u64::from);
+        let arguments = vec![seconds(runtime).into(), seconds(reboot).into()];
+        self.0.tell(PATH, NAME, "SetWatchdog", arguments)
+    }
+
+    /// Makes journald read its configuration again, if this release can. Returns whether it did.
+    pub async fn reload_journal(&self) -> zbus::Result<bool> {
+        self.0.call(PATH, NAME, "ReloadJournal", vec![]).await?.take()
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])
@@ -57,4 +97,16 @@ impl HelperProxy {
     pub fn relinquish_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "RelinquishJournal", vec![])
     }
+}
+
+/// Names and values as the bus has them, `a{sx}`.
+///
+/// # Errors
+/// Never: the types are those of the signature.
+pub fn kernel_parameters(parameters: &[(&str, i64)]) -> zbus::Result<Variant<'static>> {
+    let mut dictionary = Dict::new(&Signature::Str, &Signature::I64);
+    for (name, value) in parameters {
+        dictionary.append((*name).to_owned().into(), (*value).into())?;
+    }
+    Ok(dictionary.into())
 }

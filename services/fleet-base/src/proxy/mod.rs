@@ -3,6 +3,7 @@
 //! Only the methods and properties that are used, each as the daemon's own documentation has it. The crates that wrap
 //! NetworkManager are unmaintained or on another release of zbus, and a second zbus costs more than these few lines.
 
+pub mod avahi;
 pub mod config;
 pub mod connectivity;
 pub mod helper;

@@ -1,6 +1,6 @@
 //! `org.freedesktop.systemd1` (the service manager). org.freedesktop.systemd1(5).
 
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, Variant};
 
 use crate::peer::Peer;
 use crate::pending::Pending;
@@ -9,6 +9,7 @@ const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The service manager.
 #[derive(Debug)]
@@ -35,15 +36,68 @@ impl ManagerProxy {
             .tell(PATH, MANAGER, "StopUnit", vec![name.into(), mode.into()])
     }
 
+    /// Queues a reload job.
+    pub fn reload_unit<'a>(&'a self, name: &'a str, mode: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0
+            .tell(PATH, MANAGER, "ReloadUnit", vec![name.into(), mode.into()])
+    }
+
+    /// Whether a loaded unit can be reloaded.
+    pub async fn can_reload(&self, name: &str) -> zbus::Result<bool> {
+        let unit = self.unit(name).await?;
+        let arguments = vec![UNIT.into(), "CanReload".into()];
+        self.0
+            .call(unit.as_str(), PROPERTIES, "Get", arguments)
+            .await?
+            .take()
+    }
+
+    /// Changes the environment of what is started from then on: names to remove, and `NAME=value` to set.
+    pub fn change_environment<'a>(
+        &'a self,
+        unset: Vec<&'a str>,
+        set: Vec<String>,
+    ) -> Pending<'a, zbus::Result<()>> {
+        let arguments = vec![unset.into(), set.into()];
+        self.0.tell(PATH, MANAGER, "UnsetAndSetEnvironment", arguments)
+    }
+
+    /// The environment of what is started from now on, as `NAME=value`.
+    pub async fn environment(&self) -> zbus::Result<Vec<String>> {
+        let arguments = vec![MANAGER.into(), "Environment".into()];
+        self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take()
+    }
+
+    /// Reads a property that is a `t`: `RuntimeWatchdogUSec`, `RebootWatchdogUSec`.
+    pub async fn time_span(&self, property: &str) -> zbus::Result<u64> {
+        let arguments = vec![MANAGER.into(), property.into()];
+        self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take()
+    }
+
+    /// Sets such a property, µs.
+    pub fn set_time_span<'a>(&'a self, property: &'a str, span: u64) -> Pending<'a, zbus::Result<()>> {
+        let value = Variant::Variant(Box::new(span.into()));
+        let arguments = vec![MANAGER.into(), property.into(), value];
+        self.0.tell(PATH, PROPERTIES, "Set", arguments)
+    }
+
+    /// The watchdog device that systemd has open; empty for none.
+    pub async fn watchdog_device(&self) -> zbus::Result<String> {
+        self.0.text(PATH, MANAGER, "WatchdogDevice").await
+    }
+
     /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its
     /// names. `NoSuchUnit` if it is not loaded.
     pub async fn active_state(&self, name: &str) -> zbus::Result<String> {
-        let unit: OwnedObjectPath = self
-            .0
+        let unit = self.unit(name).await?;
+        self.0.text(unit.as_str(), UNIT, "ActiveState").await
+    }
+
+    async fn unit(&self, name: &str) -> zbus::Result<OwnedObjectPath> {
+        self.0
             .call(PATH, MANAGER, "GetUnit", vec![name.into()])
             .await?
-            .take()?;
-        self.0.text(unit.as_str(), UNIT, "ActiveState").await
+            .take()
     }
 
     /// The state of the system as `systemctl is-system-running` shows it.

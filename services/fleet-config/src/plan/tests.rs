@@ -32,6 +32,11 @@ fn in_force(wanted: &Wanted) -> Known {
         time: Some(File::TimeSources.content(wanted)),
         persistent_logging: Some(wanted.persistent_logging),
         development_mode: Some(wanted.development_mode),
+        timezone: Some(wanted.timezone.clone()),
+        parameters: Some(wanted.parameters.clone()),
+        proxy: Some(wanted.proxy.clone()),
+        watchdog: Some(wanted.watchdog),
+        journal_limits: Some(File::JournalLimits.content(wanted)),
     }
 }
 

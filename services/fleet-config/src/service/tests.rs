@@ -1,6 +1,7 @@
 //! The whole service on a private `dbus-daemon`, with its peers played by objects that write down what they are
 //! told.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 use zbus::{OwnedObjectPath, interface};
 
 use super::*;
+
+mod system;
 
 /// What the peers were told, and what they answer.
 #[derive(Clone, Default)]
@@ -23,6 +26,7 @@ struct State {
     check_uri: String,
     network_manager_conf: PathBuf,
     helper_fails: bool,
+    manager: Manager,
 }
 
 impl Peers {
@@ -62,6 +66,45 @@ impl Helper {
     fn set_development_mode(&self, on: bool) {
         self.0.tell(format!("development mode {on}"));
     }
+
+    fn set_kernel_parameters(&self, parameters: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+        self.0.tell(format!("kernel parameters {parameters:?}"));
+        parameters
+    }
+
+    fn set_proxy(&self, http: &str, https: &str, no_proxy: &str) {
+        self.0.tell(format!("proxy {http:?} {https:?} {no_proxy:?}"));
+        let variables = [
+            ("http_proxy", http),
+            ("https_proxy", https),
+            ("no_proxy", no_proxy),
+        ];
+        let set = variables.iter().filter(|(_, value)| !value.is_empty());
+        self.0.0.lock().unwrap().manager.environment =
+            set.map(|(name, value)| format!("{name}={value}")).collect();
+    }
+
+    fn set_watchdog(&self, runtime: u64, reboot: u64) {
+        self.0.tell(format!(
+            "watchdog {} {}",
+            runtime.cast_signed(),
+            reboot.cast_signed()
+        ));
+        let span = |limit: u64| if limit == u64::MAX { 0 } else { limit * 1_000_000 };
+        self.0.0.lock().unwrap().manager.watchdog = [span(runtime), span(reboot)];
+    }
+
+    fn reload_journal(&self) -> bool {
+        self.0.tell("reload journal");
+        self.0.0.lock().unwrap().manager.can_reload_journal
+    }
+}
+
+#[derive(Default)]
+struct Manager {
+    environment: Vec<String>,
+    watchdog: [u64; 2],
+    can_reload_journal: bool,
 }
 
 struct Hostnamed(Peers);
@@ -87,7 +130,7 @@ impl Journal {
     }
 }
 
-struct Systemd;
+struct Systemd(Peers);
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Systemd {
@@ -96,6 +139,26 @@ impl Systemd {
             "chronyd.service" => Ok(OwnedObjectPath::try_from("/chronyd").unwrap()),
             _ => Err(zbus::fdo::Error::Failed("not loaded".to_owned())),
         }
+    }
+
+    #[zbus(property)]
+    fn environment(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().manager.environment.clone()
+    }
+
+    #[zbus(property, name = "RuntimeWatchdogUSec")]
+    fn runtime_watchdog(&self) -> u64 {
+        self.0.0.lock().unwrap().manager.watchdog[0]
+    }
+
+    #[zbus(property, name = "RebootWatchdogUSec")]
+    fn reboot_watchdog(&self) -> u64 {
+        self.0.0.lock().unwrap().manager.watchdog[1]
+    }
+
+    #[zbus(property)]
+    fn watchdog_device(&self) -> &str {
+        ""
     }
 }
 
@@ -229,7 +292,7 @@ impl Test {
             .serve_at("/org/fleetos/Helper1", Helper(peers.clone()))
             .serve_at("/org/freedesktop/hostname1", Hostnamed(peers.clone()))
             .serve_at("/org/fleetos/Journal1", Journal(peers.clone()))
-            .serve_at("/org/freedesktop/systemd1", Systemd)
+            .serve_at("/org/freedesktop/systemd1", Systemd(peers.clone()))
             .serve_at("/chronyd", Chronyd)
             .name("org.fleetos.Helper1")
             .name("org.freedesktop.hostname1")
@@ -257,6 +320,7 @@ impl Test {
             run: self.path("run"),
             board: self.path("board"),
             defaults: self.path("fleet.toml"),
+            helper: self.path("run/helper"),
             journal_flag: self.path("flag"),
             journal_flushed: self.path("flushed"),
         }

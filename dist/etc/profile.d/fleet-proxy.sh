@@ -1,0 +1,6 @@
+# The proxy of os.proxy for those who log in; services have it from systemd's environment.
+if [ -r /run/fleet/config/proxy.env ]; then
+    set -a
+    . /run/fleet/config/proxy.env
+    set +a
+fi
