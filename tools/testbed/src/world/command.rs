@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, network, relay, serve};
+use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, mdns, network, relay, serve};
 
 const USAGE: &str = "\
 world: tells the world around a guest how to behave; to be used in `cargo xtask vm --world '…'`
@@ -14,6 +14,7 @@ world: tells the world around a guest how to behave; to be used in `cargo xtask 
   world dns MODE         how every address answers on port 53
   world dhcp on|off      whether there is a DHCP server; a lease that was given stays valid
   world link up|down     whether the guest's cable is plugged in
+  world mdns NAME        the IPv4 address that NAME.local has by multicast DNS, or `none`
   world log http|dns|dhcp
                          what was asked so far, a line a request
   world connect HOST PORT
@@ -55,6 +56,7 @@ fn command(words: &[&str]) -> Result<String> {
             control::ask("link mirror")
         }
         ["log", what @ ("http" | "dns" | "dhcp")] => control::ask(&format!("log {what}")),
+        ["mdns", name] => mdns::ask(name),
         ["link-mirror"] => control::ask("link mirror").map(|_| String::new()),
         ["connect", host, port] => relay::connect(host, port.parse()?).map(|()| String::new()),
         ["status"] => control::ask("status"),

@@ -21,6 +21,7 @@ mod http;
 mod init;
 mod link;
 mod log;
+mod mdns;
 mod network;
 mod relay;
 mod serve;
