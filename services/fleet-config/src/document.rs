@@ -62,13 +62,18 @@ impl KeyPath {
     /// walks a document goes down as many calls.
     const MAX_STEPS: usize = 32;
 
-    /// Reads a dotted path.
+    /// Reads a dotted path. An entry's name may have dots of its own (`os.sysctl.vm.swappiness`).
     ///
     /// # Errors
     /// [`Error::Path`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let steps: Vec<String> = text
+        let (keys, entry) = match key::entry(text) {
+            Some((key, entry)) => (key, Some(entry)),
+            None => (text, None),
+        };
+        let steps: Vec<String> = keys
             .split('.')
+            .chain(entry)
             .take(Self::MAX_STEPS + 1)
             .map(str::to_owned)
             .collect();
@@ -358,6 +363,20 @@ mod tests {
         for bad in ["", ".", "a.", ".a", "a..b"] {
             assert!(KeyPath::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_name_of_an_entry_may_have_dots() {
+        let mut changed = document(r#"{"os":{"sysctl":{"vm.swappiness":1}}}"#);
+        changed.set(&path("os.sysctl.vm.swappiness"), 2.into()).unwrap();
+        changed.set(&path("os.udevRules.10-a.rules"), "x".into()).unwrap();
+        assert_eq!(
+            compact(&changed),
+            r#"{"os":{"sysctl":{"vm.swappiness":2},"udevRules":{"10-a.rules":"x"}}}"#
+        );
+        changed.unset(&path("os.sysctl.vm.swappiness")).unwrap();
+        assert!(changed.get(&path("os.sysctl.vm.swappiness")).is_none());
+        assert!(KeyPath::parse("os.sysctl.").is_err());
     }
 
     #[test]

@@ -133,9 +133,9 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
 
 /// The entries of `os.sysctl` that are refused: each is a key of its own, which keeps the value from before.
 fn sysctl_entries(path: &KeyPath, value: &Value) -> Vec<Finding> {
-    let refused = |(way, entry): sysctl::Entry<'_>| {
+    let refused = |(name, entry): sysctl::Entry<'_>| {
         Some(Finding {
-            path: way.iter().fold(path.clone(), |path, step| path.child(step)),
+            path: path.child(name),
             entry: None,
             verdict: Verdict::Bad(entry.err()?),
         })

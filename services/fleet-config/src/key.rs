@@ -289,6 +289,16 @@ pub fn find(path: &str) -> Option<&'static Key> {
     TABLE.iter().find(|key| key.path == path)
 }
 
+/// The keys whose value is an object of entries with names of their own, in which dots are part of the name.
+const WITH_ENTRIES: [&str; 3] = ["os.sysctl", "os.udevRules", "os.network.profiles"];
+
+/// Parts the path of an entry into that of its key and the entry's name.
+pub(crate) fn entry(path: &str) -> Option<(&'static str, &str)> {
+    WITH_ENTRIES
+        .iter()
+        .find_map(|key| Some((*key, path.strip_prefix(key)?.strip_prefix('.')?)))
+}
+
 /// Whether known keys lie below this path.
 pub(crate) fn is_group(path: &str) -> bool {
     TABLE.iter().any(|key| {

@@ -125,5 +125,49 @@ fn a_card_in_another_board_forgets_who_it_was() -> Result<()> {
         .says("1")?;
     device.reboot()?;
     device.run(identity)?.says(&after)?;
+
+fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() -> Result<()> {
+    let mut device = Device::boot(Tier::Qemu)
+        .config_text(
+            r#"{"os": {"sysctl": {"vm.min_free_kbytes": 9000, "vm.swappiness": 17, "kernel.panic": 0}}}"#,
+        )
+        .start()?;
+    let value = |name: &str| format!("cat /proc/sys/{}", name.replace('.', "/"));
+    // Set at boot; the entry that could keep a panicked device from coming back is refused, and costs the others nothing.
+    device.run(&value("vm.min_free_kbytes"))?.says("9000")?;
+    device.run(&value("vm.swappiness"))?.says("17")?;
+    device
+        .run("fleet config show")?
+        .mentions("a whole number from 1 to 300 was expected")?;
+    let before = device.run(&value("kernel.panic"))?.text();
+    device
+        .run("fleet config set os.sysctl.kernel.panic 7")?
+        .succeeds()?;
+    device.run(&value("kernel.panic"))?.says("7")?;
+
+    // The helper that takes it back is another run of it.
+    device.run("systemctl stop fleet-helper")?.succeeds()?;
+    device.run("fleet config unset os.sysctl.kernel.panic")?.succeeds()?;
+    device.run(&value("kernel.panic"))?.says(&before)?;
+    device.run(&value("vm.swappiness"))?.says("17")?;
+    device.run("fleet config unset os.sysctl")?.succeeds()?;
+    device.run(&value("vm.swappiness"))?.says("60")?;
+
+    // systemd opens the device that QEMU has, and tells so.
+    let property = |name: &str| {
+        format!(
+            "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager {name}"
+        )
+    };
+    let before = device.run(&property("RuntimeWatchdogUSec"))?.text();
+    device
+        .run("fleet config set os.watchdog.runtime 600")?
+        .succeeds()?;
+    device
+        .run(&property("WatchdogDevice"))?
+        .mentions("/dev/watchdog")?;
+    device.run("fleet config show")?.mentions("os.watchdog.runtime")?;
+    device.run("fleet config unset os.watchdog")?.succeeds()?;
+    device.run(&property("RuntimeWatchdogUSec"))?.says(&before)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use zbus::Connection;
 
 use crate::peer::Peer;
+use crate::pending::Pending;
 
 /// Its name on the bus.
 pub const NAME: &str = "org.freedesktop.Avahi";
@@ -23,12 +24,12 @@ impl AvahiProxy {
     }
 
     /// The name that it answers for, without `.local`; another than was set while somebody else on the link has that.
-    pub async fn host_name(&self) -> zbus::Result<String> {
-        self.0.call(PATH, SERVER, "GetHostName", vec![]).await?.take()
+    pub fn host_name(&self) -> Pending<'_, zbus::Result<String>> {
+        Box::pin(async move { self.0.call(PATH, SERVER, "GetHostName", vec![]).await?.take() })
     }
 
     /// Sets that name, one label. Setting the name that it has is an error.
-    pub async fn set_host_name(&self, name: &str) -> zbus::Result<()> {
-        self.0.tell(PATH, SERVER, "SetHostName", vec![name.into()]).await
+    pub fn set_host_name<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, SERVER, "SetHostName", vec![name.into()])
     }
 }

@@ -84,8 +84,8 @@ impl HelperProxy {
     }
 
     /// Makes journald read its configuration again, if this release can. Returns whether it did.
-    pub async fn reload_journal(&self) -> zbus::Result<bool> {
-        self.0.call(PATH, NAME, "ReloadJournal", vec![]).await?.take()
+    pub fn reload_journal(&self) -> Pending<'_, zbus::Result<bool>> {
+        Box::pin(async move { self.0.call(PATH, NAME, "ReloadJournal", vec![]).await?.take() })
     }
 
     /// Makes journald store on the data partition.

@@ -43,13 +43,13 @@ impl ManagerProxy {
     }
 
     /// Whether a loaded unit can be reloaded.
-    pub async fn can_reload(&self, name: &str) -> zbus::Result<bool> {
-        let unit = self.unit(name).await?;
-        let arguments = vec![UNIT.into(), "CanReload".into()];
-        self.0
-            .call(unit.as_str(), PROPERTIES, "Get", arguments)
-            .await?
-            .take()
+    pub fn can_reload<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<bool>> {
+        Box::pin(async move {
+            let unit = self.unit(name).await?;
+            let arguments = vec![UNIT.into(), "CanReload".into()];
+            let mut values = self.0.call(unit.as_str(), PROPERTIES, "Get", arguments).await?;
+            values.take()
+        })
     }
 
     /// Changes the environment of what is started from then on: names to remove, and `NAME=value` to set.
@@ -63,15 +63,15 @@ impl ManagerProxy {
     }
 
     /// The environment of what is started from now on, as `NAME=value`.
-    pub async fn environment(&self) -> zbus::Result<Vec<String>> {
+    pub fn environment(&self) -> Pending<'_, zbus::Result<Vec<String>>> {
         let arguments = vec![MANAGER.into(), "Environment".into()];
-        self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take()
+        Box::pin(async move { self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take() })
     }
 
     /// Reads a property that is a `t`: `RuntimeWatchdogUSec`, `RebootWatchdogUSec`.
-    pub async fn time_span(&self, property: &str) -> zbus::Result<u64> {
+    pub fn time_span<'a>(&'a self, property: &'a str) -> Pending<'a, zbus::Result<u64>> {
         let arguments = vec![MANAGER.into(), property.into()];
-        self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take()
+        Box::pin(async move { self.0.call(PATH, PROPERTIES, "Get", arguments).await?.take() })
     }
 
     /// Sets such a property, µs.
@@ -82,8 +82,8 @@ impl ManagerProxy {
     }
 
     /// The watchdog device that systemd has open; empty for none.
-    pub async fn watchdog_device(&self) -> zbus::Result<String> {
-        self.0.text(PATH, MANAGER, "WatchdogDevice").await
+    pub fn watchdog_device(&self) -> Pending<'_, zbus::Result<String>> {
+        self.0.text(PATH, MANAGER, "WatchdogDevice")
     }
 
     /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its
@@ -93,11 +93,9 @@ impl ManagerProxy {
         self.0.text(unit.as_str(), UNIT, "ActiveState").await
     }
 
-    async fn unit(&self, name: &str) -> zbus::Result<OwnedObjectPath> {
-        self.0
-            .call(PATH, MANAGER, "GetUnit", vec![name.into()])
-            .await?
-            .take()
+    fn unit<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<OwnedObjectPath>> {
+        let arguments = vec![name.into()];
+        Box::pin(async move { self.0.call(PATH, MANAGER, "GetUnit", arguments).await?.take() })
     }
 
     /// The state of the system as `systemctl is-system-running` shows it.

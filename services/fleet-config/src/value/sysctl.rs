@@ -1,7 +1,7 @@
 //! Kernel parameters.
 
 use fleet_base::sysctl::{self, TABLE};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Refusal;
 use crate::key::distance;
@@ -10,18 +10,17 @@ use crate::key::distance;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters(Vec<(&'static str, i64)>);
 
-/// An entry of the object, at this way from it: good, or refused and why.
-pub(crate) type Entry<'a> = (Vec<&'a str>, Result<(&'static str, i64), Refusal>);
+/// An entry of the object: its name, and that it is good, or refused and why.
+pub(crate) type Entry<'a> = (&'a str, Result<(&'static str, i64), Refusal>);
 
 impl Parameters {
-    /// Those of the object's entries that are good. The later of two that name the same one counts.
+    /// Those of the object's entries that are good.
     #[must_use]
     pub fn read(value: &Value) -> Self {
-        let mut good: Vec<(&'static str, i64)> = Vec::new();
-        for (name, number) in entries(value).into_iter().filter_map(|(_, entry)| entry.ok()) {
-            good.retain(|(other, _)| *other != name);
-            good.push((name, number));
-        }
+        let mut good: Vec<_> = entries(value)
+            .into_iter()
+            .filter_map(|(_, entry)| entry.ok())
+            .collect();
         good.sort_unstable();
         Self(good)
     }
@@ -33,32 +32,13 @@ impl Parameters {
     }
 }
 
-/// The entries of the object, each by itself. `{"vm": {"swappiness": 1}}`, which is what `fleet config set
-/// os.sysctl.vm.swappiness 1` makes, means the same as `{"vm.swappiness": 1}`.
+/// The entries of the object, each by itself; one that is `null` is none.
 pub(crate) fn entries(value: &Value) -> Vec<Entry<'_>> {
-    let mut found = Vec::new();
-    if let Value::Object(object) = value {
-        walk(object, &[], &mut found);
-    }
-    found
-}
-
-/// No name of the list has more steps.
-const MAX_STEPS: usize = 4;
-
-fn walk<'a>(object: &'a Map<String, Value>, above: &[&'a str], found: &mut Vec<Entry<'a>>) {
-    for (step, value) in object {
-        let mut way = above.to_vec();
-        way.push(step);
-        match value {
-            Value::Null => {}
-            Value::Object(inner) if way.len() < MAX_STEPS => walk(inner, &way, found),
-            value => {
-                let entry = read(&way.join("."), value);
-                found.push((way, entry));
-            }
-        }
-    }
+    let object = value.as_object().into_iter().flatten();
+    object
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.as_str(), read(name, value)))
+        .collect()
 }
 
 fn read(name: &str, value: &Value) -> Result<(&'static str, i64), Refusal> {
@@ -122,13 +102,14 @@ mod tests {
     fn entries_are_judged_one_by_one() {
         let value = json!({
             "vm.swappiness": "10",
-            "vm": { "min_free_kbytes": 8192, "overcommit_memory": 2 },
+            "vm.min_free_kbytes": 8192,
+            "vm.overcommit_memory": 2,
             "vm.swapiness": 1,
             "net.ipv4.ip_forward": 1,
             "../../etc/passwd": 1,
             "kernel.panic": null,
             "fs.file-max": {},
-            "a": { "b": { "c": { "d": { "e": 1 } } } },
+            "vm": { "swappiness": 1 },
         });
         assert_eq!(
             Parameters::read(&value).as_slice(),
@@ -136,9 +117,9 @@ mod tests {
         );
         let refused: Vec<String> = entries(&value)
             .into_iter()
-            .filter_map(|(way, entry)| Some(format!("{}: {}", way.join("."), entry.err()?)))
+            .filter_map(|(name, entry)| Some(format!("{name}: {}", entry.err()?)))
             .collect();
-        assert_eq!(refused.len(), 5, "{refused:#?}");
+        assert_eq!(refused.len(), 6, "{refused:#?}");
         assert_eq!(
             refused[0],
             "vm.overcommit_memory: \"2\": a whole number from 0 to 1 was expected"
@@ -169,11 +150,5 @@ mod tests {
         ] {
             assert!(read("vm.swappiness", &bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_later_of_two_counts() {
-        let twice = json!({"vm.swappiness": 1, "vm": {"swappiness": 2}});
-        assert_eq!(Parameters::read(&twice).as_slice(), [("vm.swappiness", 2)]);
     }
 }

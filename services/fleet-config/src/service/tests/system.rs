@@ -58,7 +58,10 @@ async fn each_is_set_once_read_back_and_taken_back() {
     assert_eq!(test.peers.told(), [""; 0]);
 
     for (key, told) in [
-        ("os.sysctl.vm", "kernel parameters {\"kernel.panic\": 5}"),
+        (
+            "os.sysctl.vm.swappiness",
+            "kernel parameters {\"kernel.panic\": 5}",
+        ),
         ("os.sysctl", "kernel parameters {}"),
         ("os.proxy", r#"proxy "" "" """#),
         ("os.watchdog", "watchdog -1 -1"),
