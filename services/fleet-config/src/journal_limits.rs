@@ -61,11 +61,7 @@ impl From<file::Error> for Error {
 /// # Errors
 /// [`Error`].
 pub fn supply(store: &Path, made: &Path, journald: &Path) -> Result<(), Error> {
-    let store = Store::at(store.to_owned());
-    let document = match store.document() {
-        Ok(Some(document)) => Some(document),
-        Ok(None) | Err(_) => store.boot_document().map(|(_, document)| document),
-    };
+    let document = Store::at(store.to_owned()).document().ok().flatten();
     let text = journal_limits(&JournalLimits::read(&document.unwrap_or_default()));
     for folder in [made, journald] {
         std::fs::create_dir_all(folder).map_err(|error| Error::Make(folder.to_owned(), error))?;

@@ -125,7 +125,11 @@ impl Plan {
             actions.push(Action::SetWatchdog(wanted.watchdog));
         }
         let limits = File::JournalLimits.content(wanted);
-        if known.journal_limits.as_ref() != Some(&limits) {
+        // Written again after somebody removed it, it may still not be what journald has read.
+        let is_written = actions
+            .iter()
+            .any(|action| matches!(action, Action::Write(File::JournalLimits, _)));
+        if is_written || known.journal_limits.as_ref() != Some(&limits) {
             actions.push(Action::ReloadJournalLimits(limits));
         }
         Self { actions }

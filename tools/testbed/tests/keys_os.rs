@@ -50,7 +50,9 @@ fn a_time_zone_holds_for_what_starts_then() -> Result<()> {
     }
     device.run("date +%Z")?.says("JST")?;
     // What the documentation says of it: it follows one link only.
-    device.run("timedatectl")?.mentions("Time zone: n/a (UTC, +0000)")?;
+    device
+        .run("timedatectl")?
+        .mentions("Time zone: n/a (UTC, +0000)")?;
     device.run("timedatectl show -P TimeUSec")?.mentions(" JST")?;
     device.reboot()?;
     device.run("date +%Z")?.says("JST")?;

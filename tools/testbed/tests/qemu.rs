@@ -125,7 +125,10 @@ fn a_card_in_another_board_forgets_who_it_was() -> Result<()> {
         .says("1")?;
     device.reboot()?;
     device.run(identity)?.says(&after)?;
+    Ok(())
+}
 
+#[test]
 fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() -> Result<()> {
     let mut device = Device::boot(Tier::Qemu)
         .config_text(
@@ -147,7 +150,9 @@ fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() 
 
     // The helper that takes it back is another run of it.
     device.run("systemctl stop fleet-helper")?.succeeds()?;
-    device.run("fleet config unset os.sysctl.kernel.panic")?.succeeds()?;
+    device
+        .run("fleet config unset os.sysctl.kernel.panic")?
+        .succeeds()?;
     device.run(&value("kernel.panic"))?.says(&before)?;
     device.run(&value("vm.swappiness"))?.says("17")?;
     device.run("fleet config unset os.sysctl")?.succeeds()?;
