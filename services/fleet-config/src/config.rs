@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::value::{
-    CheckResponse, CheckUri, Hostname, NONE, NameServers, Refusal, Seconds, SshKey, TimeServers, Uuid,
-    boolean,
+    CheckResponse, CheckUri, Country, Hostname, NONE, NameServers, NamedRule, Refusal, RootCa, Seconds,
+    SshKey, TimeServers, UdevRule, Uuid, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -35,6 +35,12 @@ pub struct Config {
     pub check_response: Option<CheckResponse>,
     /// `os.network.wifi.randomMacAddressScan`.
     pub random_scan_address: Option<bool>,
+    /// `country`.
+    pub country: Option<Country>,
+    /// `balenaRootCA`.
+    pub root_ca: Option<RootCa>,
+    /// `os.udevRules`: those that keep the rules, in the order of their names.
+    pub udev_rules: Vec<UdevRule>,
 }
 
 /// Whom the connectivity check asks.
@@ -75,8 +81,30 @@ impl Config {
             check_interval: key(document, "os.network.connectivity.interval", interval),
             check_response: key(document, "os.network.connectivity.response", response),
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
+            country: key(document, "country", country),
+            root_ca: key(document, "balenaRootCA", root_ca),
+            udev_rules: {
+                let rules = udev_rules(document.setting("os.udevRules"), is_development(document));
+                let mut rules: Vec<UdevRule> = rules.into_iter().filter_map(|(_, rule)| rule.ok()).collect();
+                rules.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                rules
+            },
         }
     }
+}
+
+/// Whether a document asks for development mode.
+pub(crate) fn is_development(document: &Document) -> bool {
+    document
+        .setting("developmentMode")
+        .is_some_and(|value| boolean(value).unwrap_or(false))
+}
+
+/// The rule files of `os.udevRules`, each by itself; none if it is refused as a whole.
+pub(crate) fn udev_rules(value: Option<&Value>, development: bool) -> Vec<NamedRule<'_>> {
+    value
+        .and_then(|value| crate::value::udev_rules(value, development).ok())
+        .unwrap_or_default()
 }
 
 /// The entries of `os.sshKeys`, each by itself.
@@ -120,6 +148,33 @@ fn interval(value: &Value) -> Result<Option<Seconds>, Refusal> {
 
 fn response(value: &Value) -> Result<Option<CheckResponse>, Refusal> {
     CheckResponse::try_from(string(value)?).map(Some)
+}
+
+fn country(value: &Value) -> Result<Option<Country>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        code => Country::try_from(code).map(Some),
+    }
+}
+
+fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => RootCa::try_from(encoded).map(Some),
+    }
+}
+
+pub(crate) fn check_country(value: &Value) -> Result<(), Refusal> {
+    country(value).map(drop)
+}
+
+pub(crate) fn check_root_ca(value: &Value) -> Result<(), Refusal> {
+    root_ca(value).map(drop)
+}
+
+/// The object as a whole: its entries are refused one by one.
+pub(crate) fn check_udev_rules(value: &Value) -> Result<(), Refusal> {
+    crate::value::udev_rules(value, true).map(drop)
 }
 
 pub(crate) fn check_hostname(value: &Value) -> Result<(), Refusal> {

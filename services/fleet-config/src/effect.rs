@@ -17,6 +17,16 @@ pub(crate) enum Effect {
     Waiting(&'static str),
     /// Tried and failed, why.
     Failed(String),
+    /// Nothing here can do it, why.
+    Unsupported(&'static str),
+}
+
+/// A certificate that the device trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    pub(crate) subject: String,
+    /// Seconds since 1970.
+    pub(crate) expires: i64,
 }
 
 /// All of it. What is not touched by an apply stays as it was.
@@ -29,12 +39,21 @@ pub(crate) struct Effects {
     pub(crate) fallback: Effect,
     pub(crate) journal: Effect,
     pub(crate) development: Effect,
+    pub(crate) root_ca: Effect,
+    pub(crate) udev_rules: Effect,
+    pub(crate) country: Effect,
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check; `None` while NetworkManager does not run.
     pub(crate) check_in_force: Option<ConnectivityCheck>,
     /// The names of the keyfiles that NetworkManager itself refused, and why.
     pub(crate) keyfiles_refused: Vec<(String, &'static str)>,
+    /// The additional certificates that are trusted.
+    pub(crate) trusted: Vec<Trusted>,
+    /// The names of the rule files that udev itself refused, and why.
+    pub(crate) udev_rules_refused: Vec<(String, String)>,
+    /// The regulatory domain that was read back; `None` without a radio.
+    pub(crate) country_in_force: Option<String>,
 }
 
 impl Effects {
@@ -48,6 +67,9 @@ impl Effects {
             &self.fallback,
             &self.journal,
             &self.development,
+            &self.root_ca,
+            &self.udev_rules,
+            &self.country,
         ]
         .into_iter()
         .any(|effect| matches!(effect, Effect::Failed(_)))
@@ -63,6 +85,9 @@ impl Effects {
             Subject::Fallback => &mut self.fallback,
             Subject::Journal => &mut self.journal,
             Subject::Development => &mut self.development,
+            Subject::RootCa => &mut self.root_ca,
+            Subject::UdevRules => &mut self.udev_rules,
+            Subject::Country => &mut self.country,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::keyfile::Keyfile;
 use crate::render::File;
-use crate::value::Hostname;
+use crate::value::{Country, Hostname, RootCa, UdevRule};
 use crate::wanted::Wanted;
 
 /// One effect on the device.
@@ -27,6 +27,12 @@ pub(crate) enum Action {
     SetPersistentLogging(bool),
     /// Switches development mode.
     SetDevelopmentMode(bool),
+    /// Makes the trusted certificates those of the image and these.
+    SetRootCa(Option<RootCa>),
+    /// Makes udev's rules of ours exactly these; whether development mode allows them more.
+    SetUdevRules(Vec<UdevRule>, bool),
+    /// Sets the regulatory domain of Wi-Fi.
+    SetCountry(Option<Country>),
 }
 
 /// What an action is about. Several actions may be about one thing; the first failure decides about it.
@@ -39,6 +45,9 @@ pub(crate) enum Subject {
     Fallback,
     Journal,
     Development,
+    RootCa,
+    UdevRules,
+    Country,
 }
 
 /// What is known to be in force. `None`: not known, so it is set.
@@ -52,6 +61,9 @@ pub(crate) struct Known {
     pub(crate) time: Option<String>,
     pub(crate) persistent_logging: Option<bool>,
     pub(crate) development_mode: Option<bool>,
+    pub(crate) root_ca: Option<Option<RootCa>>,
+    pub(crate) udev_rules: Option<Vec<UdevRule>>,
+    pub(crate) country: Option<Option<Country>>,
 }
 
 /// Actions in their order.
@@ -90,6 +102,16 @@ impl Plan {
         if known.development_mode != Some(wanted.development_mode) {
             actions.push(Action::SetDevelopmentMode(wanted.development_mode));
         }
+        if known.root_ca.as_ref() != Some(&wanted.root_ca) {
+            actions.push(Action::SetRootCa(wanted.root_ca.clone()));
+        }
+        if known.udev_rules.as_ref() != Some(&wanted.udev_rules) {
+            let rules = wanted.udev_rules.clone();
+            actions.push(Action::SetUdevRules(rules, wanted.development_mode));
+        }
+        if known.country != Some(wanted.country) {
+            actions.push(Action::SetCountry(wanted.country));
+        }
         Self { actions }
     }
 
@@ -111,6 +133,9 @@ impl fmt::Display for Subject {
             Self::Fallback => "the fallback resolvers are",
             Self::Journal => "persistent logging is",
             Self::Development => "development mode is",
+            Self::RootCa => "the additional root certificates are",
+            Self::UdevRules => "the udev rules are",
+            Self::Country => "the country is",
         })
     }
 }
@@ -119,7 +144,7 @@ impl Action {
     const fn is_early(&self) -> bool {
         matches!(
             self,
-            Self::Write(..) | Self::SetHostname(_) | Self::SetKeyfiles(_)
+            Self::Write(..) | Self::SetHostname(_) | Self::SetKeyfiles(_) | Self::SetRootCa(_)
         )
     }
 
@@ -132,6 +157,9 @@ impl Action {
             Self::SetKeyfiles(_) => Subject::Keyfiles,
             Self::SetPersistentLogging(_) => Subject::Journal,
             Self::SetDevelopmentMode(_) => Subject::Development,
+            Self::SetRootCa(_) => Subject::RootCa,
+            Self::SetUdevRules(..) => Subject::UdevRules,
+            Self::Write(File::Country, _) | Self::SetCountry(_) => Subject::Country,
         }
     }
 }
@@ -157,6 +185,18 @@ impl fmt::Display for Plan {
                 Action::ReloadTimeSources(_) => f.write_str("reload time sources\n")?,
                 Action::SetPersistentLogging(on) => writeln!(f, "persistent logging {}", switch(*on))?,
                 Action::SetDevelopmentMode(on) => writeln!(f, "development mode {}", switch(*on))?,
+                Action::SetRootCa(ca) => {
+                    let count = ca.as_ref().map_or(0, |ca| ca.pem().matches("BEGIN").count());
+                    writeln!(f, "set {count} root certificates")?;
+                }
+                Action::SetUdevRules(rules, development) => {
+                    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+                    let mode = if *development { " in development mode" } else { "" };
+                    writeln!(f, "set udev rules [{}]{mode}", names.join(", "))?;
+                }
+                Action::SetCountry(country) => {
+                    writeln!(f, "set country {}", country.map_or("none", Country::as_str))?;
+                }
             }
         }
         Ok(())

@@ -4,10 +4,14 @@
 
 use std::fmt::Write;
 
+use crate::value::Country;
 use crate::wanted::{Check, Dns, Time, Wanted};
 
 const HEAD: &str =
     "# Made by fleet-config from config.json and /usr/lib/fleet/fleet.toml; changes are overwritten.\n";
+
+/// The regulatory domain that holds everywhere.
+pub(crate) const WORLD: &str = "00";
 
 /// A file that is made, below `/run/fleet/config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +23,18 @@ pub(crate) enum File {
     /// For `fleet-watch`, which does not read it yet: the fallback resolvers, one address a line; no line: no
     /// fallback.
     Fallback,
+    /// For `fleet-regdomain`: the country; `00`, the world domain, for none.
+    Country,
 }
 
 impl File {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::NetworkManager, Self::TimeSources, Self::Fallback];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::NetworkManager,
+        Self::TimeSources,
+        Self::Fallback,
+        Self::Country,
+    ];
 
     /// Where it is, below the folder of what is made.
     pub(crate) const fn path(self) -> &'static str {
@@ -31,6 +42,7 @@ impl File {
             Self::NetworkManager => "NetworkManager.conf",
             Self::TimeSources => "chrony/fleet.sources",
             Self::Fallback => "dns-fallback",
+            Self::Country => "country",
         }
     }
 
@@ -40,6 +52,7 @@ impl File {
             Self::NetworkManager => network_manager(wanted),
             Self::TimeSources => time_sources(&wanted.time),
             Self::Fallback => fallback(&wanted.dns),
+            Self::Country => format!("{}\n", wanted.country.map_or(WORLD, Country::as_str)),
         }
     }
 }
@@ -134,7 +147,7 @@ mod tests {
             });
             for line in rendered(&document.to_string()).lines() {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
-                    "response=", "servers=", "server ", "pool "];
+                    "response=", "servers=", "server ", "pool ", "00"];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

@@ -27,7 +27,7 @@ use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
-use crate::execute::Device;
+use crate::execute::{Board, Device, now};
 use crate::keyfile::Folder;
 use crate::places::Places;
 use crate::plan::{Known, Plan};
@@ -199,6 +199,13 @@ impl Service {
             .ok()
             .and_then(|name| name.into_string().ok());
         let hostname = hostname.and_then(|name| Hostname::try_from(name.as_str()).ok());
+        let mut known = Known {
+            hostname: hostname.clone(),
+            persistent_logging: places.journal_is_persistent(),
+            ..Known::default()
+        };
+        let board = Board::at(places);
+        board.look(&mut known);
         Ok(Self {
             copies,
             defaults,
@@ -207,12 +214,9 @@ impl Service {
                 connection,
                 folder: places.run.clone(),
                 network_manager_runs,
+                board,
             },
-            known: Known {
-                hostname: hostname.clone(),
-                persistent_logging: places.journal_is_persistent(),
-                ..Known::default()
-            },
+            known,
             effects: Effects {
                 hostname_in_force: hostname,
                 ..Effects::default()
@@ -293,6 +297,15 @@ impl Service {
     /// Makes the device what is wanted.
     async fn apply(&mut self) {
         let keyfiles = self.copies.keyfiles();
+        // What has expired since is judged again.
+        if self
+            .effects
+            .trusted
+            .iter()
+            .any(|trusted| trusted.expires <= now())
+        {
+            self.known.root_ca = None;
+        }
         let Some(plan) = self.plan(&keyfiles) else { return };
         log::debug!("{} actions are planned", plan.actions.len());
         self.device

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use crate::config::{CheckTarget, Config};
 use crate::defaults::Defaults;
 use crate::keyfile::Keyfile;
-use crate::value::{CheckResponse, CheckUri, Hostname, NameServers, Seconds, TimeServer, Uuid};
+use crate::value::{
+    CheckResponse, CheckUri, Country, Hostname, NameServers, RootCa, Seconds, TimeServer, UdevRule, Uuid,
+};
 
 /// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,6 +21,12 @@ pub(crate) struct Wanted {
     pub(crate) persistent_logging: bool,
     pub(crate) development_mode: bool,
     pub(crate) keyfiles: Vec<Keyfile>,
+    /// `None`: the world domain.
+    pub(crate) country: Option<Country>,
+    /// `None`: the authorities of the image only.
+    pub(crate) root_ca: Option<RootCa>,
+    /// In the order of their names.
+    pub(crate) udev_rules: Vec<UdevRule>,
 }
 
 /// Time sources.
@@ -105,6 +113,9 @@ impl Wanted {
             persistent_logging: config.persistent_logging.unwrap_or(false),
             development_mode: config.development_mode.unwrap_or(false),
             keyfiles,
+            country: config.country,
+            root_ca: config.root_ca,
+            udev_rules: config.udev_rules,
         })
     }
 }

@@ -4,9 +4,9 @@
 //! [`verb`], every argument is checked again here, and the process leaves when nobody calls.
 
 mod argument;
-mod command;
 mod keyfiles;
 mod service;
+mod udev;
 mod verb;
 
 use std::sync::Arc;

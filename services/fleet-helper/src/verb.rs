@@ -15,6 +15,9 @@ pub(crate) enum Verb {
     ReloadTimeSources,
     SetConnectionProfiles,
     SetDevelopmentMode,
+    SetUdevRules,
+    SetTrustStore,
+    SetRegulatoryDomain,
     FlushJournal,
     RelinquishJournal,
 }
@@ -27,11 +30,14 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 6] = [
+const TABLE: [(Verb, Caller); 9] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
     (Verb::SetDevelopmentMode, Caller::FleetConfig),
+    (Verb::SetUdevRules, Caller::FleetConfig),
+    (Verb::SetTrustStore, Caller::FleetConfig),
+    (Verb::SetRegulatoryDomain, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
 ];
@@ -156,6 +162,9 @@ mod tests {
             Verb::ReloadTimeSources,
             Verb::SetConnectionProfiles,
             Verb::SetDevelopmentMode,
+            Verb::SetUdevRules,
+            Verb::SetTrustStore,
+            Verb::SetRegulatoryDomain,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
         ] {

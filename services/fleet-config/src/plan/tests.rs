@@ -32,6 +32,9 @@ fn in_force(wanted: &Wanted) -> Known {
         time: Some(File::TimeSources.content(wanted)),
         persistent_logging: Some(wanted.persistent_logging),
         development_mode: Some(wanted.development_mode),
+        root_ca: Some(wanted.root_ca.clone()),
+        udev_rules: Some(wanted.udev_rules.clone()),
+        country: Some(wanted.country),
     }
 }
 

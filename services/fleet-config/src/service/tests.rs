@@ -259,6 +259,11 @@ impl Test {
             defaults: self.path("fleet.toml"),
             journal_flag: self.path("flag"),
             journal_flushed: self.path("flushed"),
+            certificates: self.path("certificates"),
+            certificate_checker: self.path("fleet-certificate").display().to_string(),
+            udev_rules: self.path("rules.d"),
+            udev_control: self.path("udev-control"),
+            regulatory_domain: self.path("regdomain"),
         }
     }
 

@@ -9,18 +9,25 @@ use serde_json::Value;
 
 use crate::strict::kind;
 
+mod base64;
 mod check_uri;
+mod country;
 mod hostname;
 mod primitive;
+mod root_ca;
 mod server;
 mod ssh_key;
+mod udev_rules;
 mod uuid;
 
 pub use check_uri::{CheckResponse, CheckUri};
+pub use country::Country;
 pub use hostname::Hostname;
 pub use primitive::{Seconds, boolean};
+pub use root_ca::RootCa;
 pub use server::{NameServers, TimeServer, TimeServers};
 pub use ssh_key::SshKey;
+pub use udev_rules::{NamedRule, UdevRule, udev_rules};
 pub use uuid::Uuid;
 
 /// The word that balenaOS takes, as a string, for "none at all".
@@ -45,6 +52,8 @@ pub enum Refusal {
         /// The rule.
         rule: &'static str,
     },
+    /// The rule is that of a file of its own, and this is the sentence about it.
+    Problem(String),
 }
 
 impl Refusal {
@@ -83,6 +92,7 @@ impl fmt::Display for Refusal {
                 rule,
             } => write!(f, "\"{}\": {rule}", input.escape_debug()),
             Self::Rule { input: None, rule } => f.write_str(rule),
+            Self::Problem(problem) => f.write_str(problem),
         }
     }
 }
