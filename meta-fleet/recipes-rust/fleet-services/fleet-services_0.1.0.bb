@@ -7,6 +7,9 @@ SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 
+# For fleet-certificate, which looks into certificates and links the image's OpenSSL; no other process of ours does.
+DEPENDS = "openssl"
+
 # The repository that this layer is part of. What is listed is hashed; target/ and tools/ never are.
 # nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext
 FILESEXTRAPATHS:prepend := "${FLEET_TOPDIR}:"
@@ -17,9 +20,6 @@ SRC_URI = "file://Cargo.toml;subdir=${BP} \
            file://services;subdir=${BP} \
            file://dist;subdir=${BP}"
 require ${BPN}-crates.inc
-
-# For fleet-certificate, which looks into certificates and links the image's OpenSSL; no other process of ours does.
-DEPENDS = "openssl"
 
 inherit cargo cargo-update-recipe-crates pkgconfig systemd fleet_sysusers features_check
 
