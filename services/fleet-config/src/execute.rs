@@ -18,7 +18,7 @@ use zbus::Connection;
 
 mod board;
 
-pub(crate) use board::{Board, now};
+pub(crate) use board::Board;
 
 use crate::effect::{Effect, Effects};
 use crate::keyfile::Keyfile;

@@ -27,7 +27,7 @@ use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
-use crate::execute::{Board, Device, now};
+use crate::execute::{Board, Device};
 use crate::keyfile::Folder;
 use crate::places::Places;
 use crate::plan::{Known, Plan};
@@ -297,15 +297,7 @@ impl Service {
     /// Makes the device what is wanted.
     async fn apply(&mut self) {
         let keyfiles = self.copies.keyfiles();
-        // What has expired since is judged again.
-        if self
-            .effects
-            .trusted
-            .iter()
-            .any(|trusted| trusted.expires <= now())
-        {
-            self.known.root_ca = None;
-        }
+        self.device.board.doubt(&mut self.known, &self.effects);
         let Some(plan) = self.plan(&keyfiles) else { return };
         log::debug!("{} actions are planned", plan.actions.len());
         self.device

@@ -24,12 +24,12 @@ const DEVELOPMENT_TARGET: &str = "fleet-development.target";
 
 /// What lays the extended trust store over the image's.
 const TRUST_STORE: &str = "etc-ssl-certs.mount";
-/// How long a mount may take.
-const MOUNT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a mount may take. Callers wait for ten seconds.
+const MOUNT_LIMIT: Duration = Duration::from_secs(5);
 /// What sets the regulatory domain; it is started by udev too, for a radio that appears later.
 const REGULATORY_DOMAIN: &str = "fleet-regdomain.service";
-/// How long that may take: longer than the unit allows itself.
-const REGULATORY_DOMAIN_LIMIT: Duration = Duration::from_secs(18);
+/// How long that may take: longer than the unit allows itself, and less than callers wait for.
+const REGULATORY_DOMAIN_LIMIT: Duration = Duration::from_secs(9);
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 pub(crate) const PLACE: Place = Place {

@@ -21,8 +21,8 @@ const SUFFIX: &str = udev_rules::OURS;
 const MODE: u32 = 0o644;
 /// Where rules are verified first: private to this unit (`PrivateTmp=`), so that udev sees none of it.
 const STAGING: &str = "/tmp/udev";
-/// A call of udevadm. Each takes milliseconds; a small board in its start takes its time.
-const LIMIT: Duration = Duration::from_secs(5);
+/// A call of udevadm. Each takes milliseconds; a small board in its start takes its time. Callers wait for ten seconds.
+const LIMIT: Duration = Duration::from_secs(3);
 /// The longest text of a rule file that is there already.
 const MAX_OLD: u64 = 1 << 20;
 
@@ -74,17 +74,13 @@ impl From<command::Error> for Error {
 /// # Errors
 /// See [`Error`]. What was done before stays done; the call may be repeated.
 pub(crate) async fn set(rules: &RuleSet) -> Result<Vec<String>, Error> {
-    let mut refused = Vec::new();
-    let mut good = Vec::new();
-    for (name, text) in rules.iter() {
-        let reason = verify(name, text).await?;
-        if reason.is_empty() {
-            good.push((name, text));
-        } else {
-            log::warn!("udev does not take the rule file {name}: {reason}");
-        }
-        refused.push(reason);
-    }
+    let refused = verify_all(rules).await?;
+    let good: Vec<(&str, &str)> = rules
+        .iter()
+        .zip(&refused)
+        .filter(|(_, reason)| reason.is_empty())
+        .map(|(rule, _)| rule)
+        .collect();
     let folder = Path::new(paths::UDEV_RULES);
     let changed = replace(folder, &good)?;
     if !changed.is_empty() {
@@ -107,28 +103,42 @@ async fn announce(changed: &[String]) -> Result<(), Error> {
     trigger(changed).await
 }
 
-/// Asks udev itself (udevadm(8), since systemd 254) why it would not take a file. Names of users and groups that do
-/// not exist count.
-async fn verify(name: &str, text: &str) -> Result<String, Error> {
+/// Asks udev itself (udevadm(8), since systemd 254) why it would not take each; an empty text if it does. Names of users
+/// and groups that do not exist count.
+async fn verify_all(rules: &RuleSet) -> Result<Vec<String>, Error> {
     let staging = Path::new(STAGING);
     std::fs::create_dir_all(staging).map_err(|error| Error::Folder(staging.to_owned(), error))?;
-    let path = staging.join(format!("{name}.rules"));
-    file::write(&path, text.as_bytes(), MODE, Durability::Volatile)?;
-    let shown = path.to_string_lossy();
-    let verified = run(
-        "udevadm",
-        &["verify", "--no-style", "--no-summary", &shown],
-        LIMIT,
-    )
-    .await;
-    file::remove(&path, Durability::Volatile)?;
-    match verified {
+    let mut paths = Vec::new();
+    for (name, text) in rules.iter() {
+        let path = staging.join(format!("{name}.rules"));
+        file::write(&path, text.as_bytes(), MODE, Durability::Volatile)?;
+        paths.push(path.to_string_lossy().into_owned());
+    }
+    let mut refused = vec![String::new(); paths.len()];
+    // All at once; one by one only to find out which it is.
+    if !paths.is_empty() && !verify(&paths).await?.is_empty() {
+        for (reason, path) in refused.iter_mut().zip(&paths) {
+            *reason = verify(std::slice::from_ref(path)).await?;
+            if !reason.is_empty() {
+                log::warn!("udev does not take a rule file: {reason}");
+            }
+        }
+    }
+    std::fs::remove_dir_all(staging).map_err(|error| Error::Folder(staging.to_owned(), error))?;
+    Ok(refused)
+}
+
+/// What udev says against files.
+async fn verify(paths: &[String]) -> Result<String, Error> {
+    let mut arguments = vec!["verify", "--no-style", "--no-summary"];
+    arguments.extend(paths.iter().map(String::as_str));
+    match run("udevadm", &arguments, LIMIT).await {
         Ok(()) => Ok(String::new()),
         Err(command::Error::Failed(_, _, said)) if said.contains("verb") => {
             log::info!("this udevadm cannot verify rules; udev takes them as they are");
             Ok(String::new())
         }
-        Err(command::Error::Failed(_, _, said)) => Ok(said.replace(&*shown, name)),
+        Err(command::Error::Failed(_, _, said)) => Ok(said.replace(&format!("{STAGING}/"), "")),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,9 +7,9 @@ use fleet_base::command::{self, ask, run};
 use tokio::time::{Instant, sleep};
 
 /// A call of iw: some netlink messages.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(2);
 /// The kernel reads its database and tells its drivers before a new domain shows.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A domain by its two characters: a country of ISO 3166-1, or one of the kernel's own in digits (`00` the world, `98`

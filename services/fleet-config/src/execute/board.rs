@@ -19,6 +19,8 @@ use crate::trust_store::TrustStore;
 use crate::value::{Country, RootCa, UdevRule};
 
 const NO_UDEV: &str = "there is no systemd-udevd here, as in a container";
+/// What stands in place of a regulatory domain without a radio.
+const NONE: &str = "none";
 const NO_RADIO: &str = "no Wi-Fi device here; set when one appears";
 const NOT_VALID_YET: &str = "not valid yet by this device's clock, which is not synchronised";
 
@@ -64,6 +66,19 @@ impl Board {
         }
     }
 
+    /// Takes nothing for granted that has changed by itself since it was set: certificates expire, and a radio that
+    /// appears later gets its domain from udev.
+    pub(crate) fn doubt(&self, known: &mut Known, effects: &Effects) {
+        let now = now();
+        if effects.trusted.iter().any(|trusted| trusted.expires <= now) {
+            known.root_ca = None;
+        }
+        let appeared = || self.domain().is_some_and(|(domain, _)| domain != NONE);
+        if effects.country == Effect::Waiting(NO_RADIO) && appeared() {
+            known.country = None;
+        }
+    }
+
     /// The regulatory domain that was read back, and why it is not the one that was wanted.
     fn domain(&self) -> Option<(String, String)> {
         let bytes = file::read(&self.regulatory_domain, 4096).ok()?;
@@ -74,7 +89,7 @@ impl Board {
 }
 
 /// Seconds since 1970, by the wall clock.
-pub(crate) fn now() -> i64 {
+fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
@@ -191,8 +206,7 @@ impl Device {
         }
         let set = HelperProxy::new(&self.connection).set_regulatory_domain().await;
         let (domain, reason) = self.board.domain().unwrap_or_default();
-        effects.country_in_force =
-            Some(domain.clone()).filter(|domain| domain != "none" && !domain.is_empty());
+        effects.country_in_force = Some(domain.clone()).filter(|domain| domain != NONE && !domain.is_empty());
         if !reason.is_empty() {
             return Err(reason);
         }
@@ -200,8 +214,8 @@ impl Device {
         known.country = Some(country);
         let wanted = country.map_or(WORLD, Country::as_str);
         match domain.as_str() {
-            "none" if country.is_some() => Ok(Effect::Waiting(NO_RADIO)),
-            domain if domain == wanted || domain == "none" => Ok(Effect::Done),
+            NONE if country.is_some() => Ok(Effect::Waiting(NO_RADIO)),
+            domain if domain == wanted || domain == NONE => Ok(Effect::Done),
             other => {
                 known.country = None;
                 Err(format!("the regulatory domain in force is {other:?}"))
