@@ -120,17 +120,21 @@ fn symlink(value: &str) -> Option<&'static str> {
 /// Properties are the environment of the programs that the system's own rules run, and what systemd and
 /// NetworkManager decide by.
 fn property(name: &str) -> Option<&'static str> {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let own = name.starts_with('.') || name.bytes().any(|byte| byte.is_ascii_lowercase());
-    let described =
-        ["ID_", "LIBINPUT_"].iter().any(|prefix| name.starts_with(prefix)) && !name.starts_with("ID_NET_");
-    match name {
-        _ if name.starts_with("SYSTEMD_") => Some("it makes systemd start, stop or forget units"),
-        _ if name.starts_with("NM_") => Some("it takes a device away from NetworkManager"),
-        _ if own || described => None,
-        _ => Some(
-            "properties that may be set begin with ID_ (not ID_NET_), LIBINPUT_ or a dot, or have a lower-case letter: \
-             others are the environment of programs",
-        ),
+    if begins(&["SYSTEMD_", "ID_PROCESSING", "ID_RENAMING"]) {
+        Some("it makes systemd start, stop or forget units")
+    } else if begins(&["NM_", "ID_NET_"]) {
+        Some("it takes an interface away from NetworkManager, or renames it")
+    } else if begins(&["ID_FS_", "ID_PART_"]) {
+        Some("the device finds its own partitions by it")
+    } else if own || begins(&["ID_", "LIBINPUT_"]) {
+        None
+    } else {
+        Some(
+            "properties that may be set begin with ID_, LIBINPUT_ or a dot, or have a lower-case letter: others are the \
+             environment of programs",
+        )
     }
 }
 

@@ -71,6 +71,8 @@ fn rules_for_development_mode_only() {
         r#"ENV{NM_UNMANAGED}="1""#,
         r#"ENV{LD_PRELOAD}="/data/x.so""#,
         r#"ENV{ID_NET_NAME}="x""#,
+        r#"ENV{ID_FS_LABEL}="fleet-data""#,
+        r#"ENV{ID_RENAMING}="1""#,
         r#"ENV{PATH}="/data""#,
         r#"TAG="x""#,
         r#"TAG-="systemd""#,
