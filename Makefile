@@ -5,7 +5,8 @@ BINDIR  ?= target/$(PROFILE)
 # Where the executables go; everything else has its place in dist/.
 LIBEXEC := /usr/libexec/fleet
 # The names that the one executable answers to (services/fleet/src/main.rs).
-APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-preinit fleet-watch
+APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-preinit \
+           fleet-regdomain fleet-watch
 
 .PHONY: help run test test-system bench image install layer-check fmt clean
 
@@ -34,10 +35,11 @@ fmt: ## Formats all Rust code
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path tools/Cargo.toml
 
-# Puts the executable, its names and dist/ below DESTDIR: for the recipe and for the reference image alike.
-install: ## Installs $(BINDIR)/fleet and dist/ below DESTDIR
+# Puts the executables, the names of the one, and dist/ below DESTDIR: for the recipe and for the reference image alike.
+install: ## Installs the executables of $(BINDIR) and dist/ below DESTDIR
 	install -d $(DESTDIR)$(LIBEXEC) $(DESTDIR)/usr/bin
 	install -m 0755 $(BINDIR)/fleet $(DESTDIR)$(LIBEXEC)/fleet
+	install -m 0755 $(BINDIR)/fleet-certificate $(DESTDIR)$(LIBEXEC)/fleet-certificate
 	for applet in $(APPLETS); do ln -sfn fleet $(DESTDIR)$(LIBEXEC)/$$applet; done
 	ln -sfn ../libexec/fleet/fleet $(DESTDIR)/usr/bin/fleet
 	cd dist && find . -type f -exec install -D -m 0644 {} $(DESTDIR)/{} \;

@@ -1,10 +1,14 @@
 SUMMARY = "The services of Fleet OS and their command line"
 DESCRIPTION = "One executable with the config.json manager, the connectivity watcher, the persistent-journal toggler, \
-the privileged helper and the fleet command line, and the files of dist/: units, D-Bus policies, users, defaults."
+the privileged helper and the fleet command line, one that looks into certificates, and the files of dist/: units, \
+D-Bus policies, users, defaults."
 HOMEPAGE = "https://fleetos.example"
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+
+# For fleet-certificate, which looks into certificates and links the image's OpenSSL; no other process of ours does.
+DEPENDS = "openssl"
 
 # The repository that this layer is part of. What is listed is hashed; target/ and tools/ never are.
 # nooelint: oelint.vars.fileextrapaths,oelint.vars.outofcontext
@@ -17,14 +21,14 @@ SRC_URI = "file://Cargo.toml;subdir=${BP} \
            file://dist;subdir=${BP}"
 require ${BPN}-crates.inc
 
-inherit cargo cargo-update-recipe-crates systemd fleet_sysusers features_check
+inherit cargo cargo-update-recipe-crates pkgconfig systemd fleet_sysusers features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
 
 FLEET_SYSUSERS = "${FLEET_TOPDIR}/dist/usr/lib/sysusers.d/fleet.conf"
 
 # Without what only a workstation does: services/fleet/Cargo.toml.
-CARGO_BUILD_FLAGS += "--package fleet --bin fleet --no-default-features"
+CARGO_BUILD_FLAGS += "--package fleet --bin fleet --package fleet-certificate --bin fleet-certificate --no-default-features"
 # OE strips, and keeps what it strips in -dbg: cargo must leave something to keep.
 export CARGO_PROFILE_RELEASE_DEBUG = "line-tables-only"
 export CARGO_PROFILE_RELEASE_STRIP = "none"
@@ -47,6 +51,7 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${nonarch_libdir}/repart.d \
                 ${nonarch_libdir}/sysusers.d \
                 ${nonarch_libdir}/tmpfiles.d \
+                ${nonarch_libdir}/udev \
                 ${systemd_unitdir}"
 
 # fleet-preinit finds and repairs the state partition; fleet-host-keys makes keys; the helper reloads chrony.

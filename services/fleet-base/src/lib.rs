@@ -7,6 +7,7 @@
 pub mod body;
 pub mod boot_clock;
 pub mod bus;
+pub mod command;
 pub mod exit;
 pub mod file;
 pub mod idle;
@@ -19,4 +20,5 @@ pub mod proxy;
 pub mod runtime;
 pub mod secret;
 pub mod sysctl;
+pub mod udev_rules;
 pub mod watchdog;

@@ -27,6 +27,21 @@ pub const RUN_CONFIG: &str = "/run/fleet/config";
 pub const RUN_HELPER: &str = "/run/fleet/helper";
 /// Exists, and holds the reason, when the state partition could not be used and state is lost at power-off.
 pub const STATE_VOLATILE_FLAG: &str = "/run/fleet/state-volatile";
+/// The certificates that are laid over [`CERTIFICATES`] while there are additional ones.
+pub const RUN_CERTIFICATES: &str = "/run/fleet/config/ca";
+/// The certificates that programs trust: a bundle, and a link for each by the hash of its subject (openssl-rehash(1)).
+pub const CERTIFICATES: &str = "/etc/ssl/certs";
+/// The executable that looks into certificates, the only one of ours with OpenSSL.
+pub const CERTIFICATE_CHECKER: &str = "/usr/libexec/fleet/fleet-certificate";
+/// The country that the configuration names, for `fleet-regdomain`.
+pub const RUN_COUNTRY: &str = "/run/fleet/config/country";
+/// What `fleet-regdomain` read back: the regulatory domain in force or `none` (no radio), and why it is not the one that
+/// is wanted. Absent: nothing was set since the device started.
+pub const REGULATORY_DOMAIN: &str = "/run/fleet/regdomain/status";
+/// Where udev reads rules that live for one boot (udev(7)).
+pub const UDEV_RULES: &str = "/run/udev/rules.d";
+/// systemd-udevd's socket. It is there from early boot on; a container has none.
+pub const UDEV_CONTROL: &str = "/run/udev/control";
 /// The published connectivity (reached by people as `/run/fleet/connectivity.json`).
 pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
 /// Product defaults; drop-ins are in the folder of the same name with `.d` appended.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::value::{
-    CheckResponse, CheckUri, Hostname, KeepFree, MaxUse, NONE, NameServers, NoProxy, Parameters, ProxyUrl,
-    RateBurst, RateInterval, Refusal, Retention, Seconds, SshKey, TimeServers, Timezone, Uuid,
-    WatchdogTimeout, boolean,
+    CheckResponse, CheckUri, Country, Hostname, KeepFree, MaxUse, NONE, NameServers, NamedRule, NoProxy,
+    Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, TimeServers,
+    Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -46,6 +46,12 @@ pub struct Config {
     pub proxy: Proxy,
     /// `os.watchdog.*`.
     pub watchdog: Watchdog,
+    /// `country`.
+    pub country: Option<Country>,
+    /// `balenaRootCA`.
+    pub root_ca: Option<RootCa>,
+    /// `os.udevRules`: those that keep the rules, in the order of their names.
+    pub udev_rules: Vec<UdevRule>,
 }
 
 /// Limits of the journal; what is not set is the image's.
@@ -148,6 +154,14 @@ impl Config {
                 runtime: key(document, "os.watchdog.runtime", watchdog),
                 reboot: key(document, "os.watchdog.reboot", watchdog),
             },
+            country: key(document, "country", country),
+            root_ca: key(document, "balenaRootCA", root_ca),
+            udev_rules: {
+                let rules = udev_rules(document.setting("os.udevRules"), is_development(document));
+                let mut rules: Vec<UdevRule> = rules.into_iter().filter_map(|(_, rule)| rule.ok()).collect();
+                rules.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                rules
+            },
         }
     }
 }
@@ -192,6 +206,20 @@ impl JournalLimits {
             rate_burst: limit(document, "os.journal.rateLimit.burst"),
         }
     }
+}
+
+/// Whether a document asks for development mode.
+pub(crate) fn is_development(document: &Document) -> bool {
+    document
+        .setting("developmentMode")
+        .is_some_and(|value| boolean(value).unwrap_or(false))
+}
+
+/// The rule files of `os.udevRules`, each by itself; none if it is refused as a whole.
+pub(crate) fn udev_rules(value: Option<&Value>, development: bool) -> Vec<NamedRule<'_>> {
+    value
+        .and_then(|value| crate::value::udev_rules(value, development).ok())
+        .unwrap_or_default()
 }
 
 /// The entries of `os.sshKeys`, each by itself.
@@ -253,6 +281,33 @@ fn proxy(value: &Value) -> Result<Option<ProxyUrl>, Refusal> {
 
 fn watchdog(value: &Value) -> Result<Option<WatchdogTimeout>, Refusal> {
     WatchdogTimeout::try_from(value).map(Some)
+}
+
+fn country(value: &Value) -> Result<Option<Country>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        code => Country::try_from(code).map(Some),
+    }
+}
+
+fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => RootCa::try_from(encoded).map(Some),
+    }
+}
+
+pub(crate) fn check_country(value: &Value) -> Result<(), Refusal> {
+    country(value).map(drop)
+}
+
+pub(crate) fn check_root_ca(value: &Value) -> Result<(), Refusal> {
+    root_ca(value).map(drop)
+}
+
+/// The object as a whole: its entries are refused one by one.
+pub(crate) fn check_udev_rules(value: &Value) -> Result<(), Refusal> {
+    crate::value::udev_rules(value, true).map(drop)
 }
 
 pub(crate) fn check_hostname(value: &Value) -> Result<(), Refusal> {

@@ -19,6 +19,16 @@ pub(crate) enum Effect {
     Pending(&'static str),
     /// Tried and failed, why.
     Failed(String),
+    /// Nothing here can do it, why.
+    Unsupported(&'static str),
+}
+
+/// A certificate that the device trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    pub(crate) subject: String,
+    /// Seconds since 1970.
+    pub(crate) expires: i64,
 }
 
 /// All of it. What is not touched by an apply stays as it was.
@@ -36,6 +46,9 @@ pub(crate) struct Effects {
     pub(crate) proxy: Effect,
     pub(crate) watchdog: Effect,
     pub(crate) journal_limits: Effect,
+    pub(crate) root_ca: Effect,
+    pub(crate) udev_rules: Effect,
+    pub(crate) country: Effect,
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check; `None` while NetworkManager does not run.
@@ -52,6 +65,12 @@ pub(crate) struct Effects {
     pub(crate) watchdog_in_force: Option<WatchdogInForce>,
     /// What journald has read.
     pub(crate) limits_in_force: Option<String>,
+    /// The additional certificates that are trusted.
+    pub(crate) trusted: Vec<Trusted>,
+    /// The names of the rule files that udev itself refused, and why.
+    pub(crate) udev_rules_refused: Vec<(String, String)>,
+    /// The regulatory domain that was read back; `None` without a radio.
+    pub(crate) country_in_force: Option<String>,
 }
 
 /// What systemd says of the hardware watchdog.
@@ -81,6 +100,9 @@ impl Effects {
             &self.proxy,
             &self.watchdog,
             &self.journal_limits,
+            &self.root_ca,
+            &self.udev_rules,
+            &self.country,
         ]
         .into_iter()
         .any(|effect| matches!(effect, Effect::Failed(_)))
@@ -101,6 +123,9 @@ impl Effects {
             Subject::Proxy => &mut self.proxy,
             Subject::Watchdog => &mut self.watchdog,
             Subject::JournalLimits => &mut self.journal_limits,
+            Subject::RootCa => &mut self.root_ca,
+            Subject::UdevRules => &mut self.udev_rules,
+            Subject::Country => &mut self.country,
         }
     }
 }

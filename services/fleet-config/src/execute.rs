@@ -16,6 +16,10 @@ use fleet_base::proxy::network_manager::{NetworkManagerProxy, RELOAD_CONF};
 use fleet_base::proxy::systemd::ManagerProxy;
 use zbus::Connection;
 
+mod board;
+
+pub(crate) use board::Board;
+
 use crate::effect::{Effect, Effects};
 use crate::keyfile::Keyfile;
 use crate::plan::{Action, Known, Plan};
@@ -40,6 +44,8 @@ pub(crate) struct Device {
     pub(crate) folder: PathBuf,
     /// Whether NetworkManager owns its name. It is never called otherwise: a call would start it.
     pub(crate) network_manager_runs: bool,
+    /// What is reached without the bus.
+    pub(crate) board: Board,
 }
 
 impl Device {
@@ -112,6 +118,18 @@ impl Device {
             Action::ReloadJournalLimits(text) => {
                 known.journal_limits = None;
                 self.reload_journal_limits(text, known, effects).await
+            }
+            Action::SetRootCa(ca) => {
+                known.root_ca = None;
+                self.set_root_ca(ca, known, effects).await
+            }
+            Action::SetUdevRules(rules, development) => {
+                known.udev_rules = None;
+                self.set_udev_rules(rules, development, known, effects).await
+            }
+            Action::SetCountry(country) => {
+                known.country = None;
+                self.set_country(country, known, effects).await
             }
         };
         done.unwrap_or_else(Effect::Failed)

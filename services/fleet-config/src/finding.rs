@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::config::ssh_keys;
+use crate::config::{is_development, ssh_keys, udev_rules};
 use crate::document::{Document, KeyPath};
 use crate::key::{self, Class};
 use crate::strict::kind;
@@ -16,10 +16,19 @@ use crate::value::{Refusal, Timezone, Uuid, sysctl, timezone};
 pub(crate) struct Finding {
     /// The key, or the object above keys that is none.
     pub(crate) path: KeyPath,
-    /// The entry of an array, when only this one is meant.
-    pub(crate) entry: Option<usize>,
+    /// The entry of an array or of an object with free names, when only this one is meant.
+    pub(crate) entry: Option<Entry>,
     /// What was found.
     pub(crate) verdict: Verdict,
+}
+
+/// One entry of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Of an array.
+    Index(usize),
+    /// Of an object.
+    Name(String),
 }
 
 /// What was found at a key.
@@ -40,10 +49,11 @@ pub(crate) enum Verdict {
 }
 
 impl Finding {
-    /// The name under which it is reported: `os.sshKeys[1]` for an entry.
+    /// The name under which it is reported: `os.sshKeys[1]`, `os.udevRules["usb"]` for an entry.
     pub(crate) fn name(&self) -> String {
-        match self.entry {
-            Some(entry) => format!("{}[{entry}]", self.path),
+        match &self.entry {
+            Some(Entry::Index(entry)) => format!("{}[{entry}]", self.path),
+            Some(Entry::Name(entry)) => format!("{}[{entry:?}]", self.path),
             None => self.path.to_string(),
         }
     }
@@ -82,11 +92,24 @@ impl fmt::Display for Verdict {
 /// A key that is `null` counts as not set and is not reported.
 pub(crate) fn inspect(document: &Document, identity: Option<&Uuid>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    walk(&KeyPath::root(), document.entries(), identity, &mut findings);
+    let development = is_development(document);
+    walk(
+        &KeyPath::root(),
+        document.entries(),
+        identity,
+        development,
+        &mut findings,
+    );
     findings
 }
 
-fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, findings: &mut Vec<Finding>) {
+fn walk(
+    above: &KeyPath,
+    object: &Map<String, Value>,
+    identity: Option<&Uuid>,
+    development: bool,
+    findings: &mut Vec<Finding>,
+) {
     for (name, value) in object {
         if value.is_null() {
             continue;
@@ -115,7 +138,14 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
                 if dotted == "os.sshKeys" {
                     for (entry, key) in ssh_keys(Some(value)).into_iter().enumerate() {
                         if let Err(refusal) = key {
-                            found(Some(entry), Verdict::Bad(refusal));
+                            found(Some(Entry::Index(entry)), Verdict::Bad(refusal));
+                        }
+                    }
+                }
+                if dotted == "os.udevRules" {
+                    for (name, rule) in udev_rules(Some(value), development) {
+                        if let Err(refusal) = rule {
+                            found(Some(Entry::Name(name.to_owned())), Verdict::Bad(refusal));
                         }
                     }
                 }
@@ -124,7 +154,9 @@ fn walk(above: &KeyPath, object: &Map<String, Value>, identity: Option<&Uuid>, f
                 }
             }
             (Some(key), _) => found(None, Verdict::Kept(key.class)),
-            (None, Value::Object(inner)) if key::is_group(&dotted) => walk(&path, inner, identity, findings),
+            (None, Value::Object(inner)) if key::is_group(&dotted) => {
+                walk(&path, inner, identity, development, findings);
+            }
             (None, other) if key::is_group(&dotted) => found(None, Verdict::NotAnObject(kind(other))),
             (None, _) => found(None, Verdict::Unknown(key::nearest(&dotted))),
         }

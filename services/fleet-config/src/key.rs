@@ -90,6 +90,21 @@ pub const TABLE: &[Key] = &[
         config::check_boolean,
     ),
     applied(
+        "country",
+        "a country's code of two letters (ISO 3166-1); empty: none",
+        config::check_country,
+    ),
+    applied(
+        "balenaRootCA",
+        "base64 of a PEM file with 1 to 16 certificates of authorities; empty: none",
+        config::check_root_ca,
+    ),
+    applied(
+        "os.udevRules",
+        "an object with the text of each udev rule file by its name",
+        config::check_udev_rules,
+    ),
+    applied(
         "os.timezone",
         "the name of a time zone (IANA), such as Europe/Berlin; empty: UTC",
         config::check_timezone,
@@ -179,9 +194,6 @@ pub const TABLE: &[Key] = &[
         "an object of names and texts of NetworkManager keyfiles",
         value::check_profiles,
     ),
-    not_yet("country"),
-    not_yet("balenaRootCA"),
-    not_yet("os.udevRules"),
     not_yet("os.fan.profile"),
     not_yet("os.power.mode"),
     not_yet("os.kernel.extraFirmwareVol"),

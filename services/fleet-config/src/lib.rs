@@ -6,6 +6,7 @@
 
 pub mod authorized_keys;
 mod boot_folder;
+mod certificate;
 pub mod config;
 mod copies;
 mod dbus;
@@ -28,6 +29,7 @@ mod retry;
 mod service;
 pub mod store;
 mod strict;
+mod trust_store;
 pub mod value;
 mod wall_clock;
 mod wanted;

@@ -25,6 +25,16 @@ pub(crate) struct Places {
     pub(crate) journal_flag: PathBuf,
     /// Exists if journald stores it now.
     pub(crate) journal_flushed: PathBuf,
+    /// The certificates that programs trust.
+    pub(crate) certificates: PathBuf,
+    /// The executable that looks into certificates.
+    pub(crate) certificate_checker: String,
+    /// Where udev reads rules that live for one boot.
+    pub(crate) udev_rules: PathBuf,
+    /// udevd's socket.
+    pub(crate) udev_control: PathBuf,
+    /// What `fleet-regdomain` read back.
+    pub(crate) regulatory_domain: PathBuf,
 }
 
 impl Places {
@@ -40,6 +50,11 @@ impl Places {
             journal_flag: paths::JOURNAL_FLAG.into(),
             // journald's own flag: systemd-journald.service(8), "journalctl --flush".
             journal_flushed: "/run/systemd/journal/flushed".into(),
+            certificates: paths::CERTIFICATES.into(),
+            certificate_checker: paths::CERTIFICATE_CHECKER.to_owned(),
+            udev_rules: paths::UDEV_RULES.into(),
+            udev_control: paths::UDEV_CONTROL.into(),
+            regulatory_domain: paths::REGULATORY_DOMAIN.into(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::config::{Proxy, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
-use crate::value::{Hostname, Parameters, Timezone};
+use crate::value::{Country, Hostname, Parameters, RootCa, Timezone, UdevRule};
 use crate::wanted::Wanted;
 
 /// One effect on the device.
@@ -38,6 +38,12 @@ pub(crate) enum Action {
     SetWatchdog(Watchdog),
     /// Makes journald read its limits (this text) again.
     ReloadJournalLimits(String),
+    /// Makes the trusted certificates those of the image and these.
+    SetRootCa(Option<RootCa>),
+    /// Makes udev's rules of ours exactly these; whether development mode allows them more.
+    SetUdevRules(Vec<UdevRule>, bool),
+    /// Sets the regulatory domain of Wi-Fi.
+    SetCountry(Option<Country>),
 }
 
 /// What an action is about. Several actions may be about one thing; the first failure decides about it.
@@ -55,6 +61,9 @@ pub(crate) enum Subject {
     Proxy,
     Watchdog,
     JournalLimits,
+    RootCa,
+    UdevRules,
+    Country,
 }
 
 /// What is known to be in force. `None`: not known, so it is set.
@@ -74,6 +83,9 @@ pub(crate) struct Known {
     pub(crate) watchdog: Option<Watchdog>,
     /// What journald has read, or cannot read before the next boot.
     pub(crate) journal_limits: Option<String>,
+    pub(crate) root_ca: Option<Option<RootCa>>,
+    pub(crate) udev_rules: Option<Vec<UdevRule>>,
+    pub(crate) country: Option<Option<Country>>,
 }
 
 /// Actions in their order.
@@ -132,6 +144,16 @@ impl Plan {
         if is_written || known.journal_limits.as_ref() != Some(&limits) {
             actions.push(Action::ReloadJournalLimits(limits));
         }
+        if known.root_ca.as_ref() != Some(&wanted.root_ca) {
+            actions.push(Action::SetRootCa(wanted.root_ca.clone()));
+        }
+        if known.udev_rules.as_ref() != Some(&wanted.udev_rules) {
+            let rules = wanted.udev_rules.clone();
+            actions.push(Action::SetUdevRules(rules, wanted.development_mode));
+        }
+        if known.country != Some(wanted.country) {
+            actions.push(Action::SetCountry(wanted.country));
+        }
         Self { actions }
     }
 
@@ -158,6 +180,9 @@ impl fmt::Display for Subject {
             Self::Proxy => "the proxy is",
             Self::Watchdog => "the watchdog is",
             Self::JournalLimits => "the limits of the journal are",
+            Self::RootCa => "the additional root certificates are",
+            Self::UdevRules => "the udev rules are",
+            Self::Country => "the country is",
         })
     }
 }
@@ -171,6 +196,7 @@ impl Action {
                 | Self::SetKeyfiles(_)
                 | Self::SetTimezone(_)
                 | Self::SetProxy(_)
+                | Self::SetRootCa(_)
         )
     }
 
@@ -188,6 +214,9 @@ impl Action {
             Self::SetKeyfiles(_) => Subject::Keyfiles,
             Self::SetPersistentLogging(_) => Subject::Journal,
             Self::SetDevelopmentMode(_) => Subject::Development,
+            Self::SetRootCa(_) => Subject::RootCa,
+            Self::SetUdevRules(..) => Subject::UdevRules,
+            Self::Write(File::Country, _) | Self::SetCountry(_) => Subject::Country,
         }
     }
 }
@@ -231,6 +260,18 @@ impl fmt::Display for Plan {
                     )?;
                 }
                 Action::ReloadJournalLimits(_) => f.write_str("reload limits of the journal\n")?,
+                Action::SetRootCa(ca) => {
+                    let count = ca.as_ref().map_or(0, |ca| ca.pem().matches("BEGIN").count());
+                    writeln!(f, "set {count} root certificates")?;
+                }
+                Action::SetUdevRules(rules, development) => {
+                    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+                    let mode = if *development { " in development mode" } else { "" };
+                    writeln!(f, "set udev rules [{}]{mode}", names.join(", "))?;
+                }
+                Action::SetCountry(country) => {
+                    writeln!(f, "set country {}", country.map_or("none", Country::as_str))?;
+                }
             }
         }
         Ok(())

@@ -5,10 +5,14 @@
 use std::fmt::Write;
 
 use crate::config::{JournalLimits, Proxy};
+use crate::value::Country;
 use crate::wanted::{Check, Dns, Time, Wanted};
 
 const HEAD: &str =
     "# Made by fleet-config from config.json and /usr/lib/fleet/fleet.toml; changes are overwritten.\n";
+
+/// The regulatory domain that holds everywhere.
+pub(crate) const WORLD: &str = "00";
 
 /// A file that is made, below `/run/fleet/config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +28,17 @@ pub(crate) enum File {
     JournalLimits,
     /// For `EnvironmentFile=-` and for login shells.
     Proxy,
+    /// For `fleet-regdomain`: the country; `00`, the world domain, for none.
+    Country,
 }
 
 impl File {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::NetworkManager,
         Self::TimeSources,
         Self::Fallback,
+        Self::Country,
         Self::JournalLimits,
         Self::Proxy,
     ];
@@ -44,6 +51,7 @@ impl File {
             Self::Fallback => "dns-fallback",
             Self::JournalLimits => "journald.conf",
             Self::Proxy => "proxy.env",
+            Self::Country => "country",
         }
     }
 
@@ -55,6 +63,7 @@ impl File {
             Self::Fallback => fallback(&wanted.dns),
             Self::JournalLimits => journal_limits(&wanted.journal),
             Self::Proxy => proxy(&wanted.proxy),
+            Self::Country => format!("{}\n", wanted.country.map_or(WORLD, Country::as_str)),
         }
     }
 }
@@ -175,7 +184,7 @@ mod tests {
             for line in rendered(&document.to_string()).lines() {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
                     "response=", "servers=", "server ", "pool ", "[Journal]", "http_proxy=", "HTTP_PROXY=",
-                    "no_proxy=", "NO_PROXY=", "SystemMaxUse=", "MaxRetentionSec="];
+                    "no_proxy=", "NO_PROXY=", "SystemMaxUse=", "MaxRetentionSec=", "00"];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

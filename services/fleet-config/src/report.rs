@@ -11,7 +11,7 @@ use crate::finding::{Finding, Verdict, inspect};
 use crate::key::{self, Class};
 use crate::keyfile::{Folder, stem};
 use crate::strict::SyntaxError;
-use crate::value::{NameServers, SshKey, Uuid};
+use crate::value::{NameServers, SshKey, UdevRule, Uuid};
 use crate::wanted::{Check, Time, Wanted};
 
 /// What became of a key.
@@ -92,15 +92,18 @@ pub(crate) fn check_document(document: &Document, identity: Option<&Uuid>) -> Ve
             _ if finding.verdict != Verdict::Good => None,
             "os.sshKeys" => Some(ssh_keys(&Config::read(document).ssh_keys)),
             "os.sysctl" => Some(parameters(Config::read(document).parameters.as_slice())),
+            "os.udevRules" => Some(udev_rules(&Config::read(document).udev_rules, &[])),
+            ROOT_CA => None,
             _ => document.shown(&finding.path),
         };
         let value = value.map(|value| value.to_string()).unwrap_or_default();
+        let form_only = finding.verdict == Verdict::Good && finding.path.to_string() == ROOT_CA;
         judged(
             finding,
             Outcome {
                 state: State::Applied,
                 value,
-                detail: String::new(),
+                detail: if form_only { FORM_ONLY } else { "" }.to_owned(),
             },
         )
     };
@@ -115,6 +118,18 @@ fn parameters(parameters: &[(&'static str, i64)]) -> Value {
     let entry = |(name, value): &(&'static str, i64)| ((*name).to_owned(), json!(value));
     Value::Object(parameters.iter().map(entry).collect())
 }
+
+/// The names of the rule files that are in force.
+fn udev_rules(rules: &[UdevRule], refused: &[(String, String)]) -> Value {
+    let names = rules.iter().map(|rule| rule.name.as_str());
+    names
+        .filter(|name| refused.iter().all(|(other, _)| other != name))
+        .collect()
+}
+
+const ROOT_CA: &str = "balenaRootCA";
+/// What is said of it where there is no device.
+const FORM_ONLY: &str = "its form is good (base64, PEM); only a device looks into the certificates";
 
 /// As long as `fleet-watch` does not read `dns-fallback`.
 const NO_FALLBACK: &str = "there is no fallback; the product's is not used yet either";
@@ -160,6 +175,7 @@ impl Situation<'_> {
                 rows.push(self.not_set(key.path));
             }
         }
+        rows.extend(self.udev_rows());
         rows.extend(self.keyfile_rows());
         rows
     }
@@ -211,6 +227,13 @@ impl Situation<'_> {
                         detail: (*why).to_owned(),
                     };
                 }
+                Effect::Unsupported(why) => {
+                    return Outcome {
+                        state: State::Unsupported,
+                        value: String::new(),
+                        detail: (*why).to_owned(),
+                    };
+                }
                 Effect::Done | Effect::Untried => {}
             }
         }
@@ -252,6 +275,9 @@ impl Situation<'_> {
             "developmentMode" => vec![&effects.development],
             "ntpServers" => vec![&effects.time],
             "dnsServers" => vec![&effects.network, &effects.fallback],
+            "country" => vec![&effects.country],
+            ROOT_CA => vec![&effects.root_ca],
+            "os.udevRules" => vec![&effects.udev_rules],
             key if key.starts_with("os.network.") => vec![&effects.network],
             key => self.effect_on_system(key).into_iter().collect(),
         }
@@ -275,6 +301,9 @@ impl Situation<'_> {
             }
             "dnsServers" => texts(wanted.dns.servers.iter().map(ToString::to_string).collect()),
             "os.sshKeys" => Some(ssh_keys(&self.config.ssh_keys)),
+            "os.udevRules" => Some(udev_rules(&wanted.udev_rules, &self.effects.udev_rules_refused)),
+            "country" => wanted.country.map(|country| json!(country.as_str())),
+            ROOT_CA => self.trusted(),
             key if !key.starts_with("os.network.") => self.system_in_force(key),
             key => match (&wanted.check, key.strip_prefix("os.network.connectivity.")?) {
                 (Check::Off, "uri") => Some(json!("null")),
@@ -295,6 +324,12 @@ impl Situation<'_> {
                 .hostname_in_force
                 .as_ref()
                 .map(|name| json!(name.as_str())),
+            "country" => self
+                .effects
+                .country_in_force
+                .as_ref()
+                .map(|country| json!(country)),
+            ROOT_CA => self.trusted(),
             "os.network.connectivity.uri" => self.effects.check_in_force.as_ref().map(|check| {
                 if check.enabled {
                     json!(check.uri)
@@ -305,6 +340,25 @@ impl Situation<'_> {
             key => self.system_read_back(key),
         };
         value.map(|value| value.to_string()).unwrap_or_default()
+    }
+
+    /// The subjects of the additional certificates that are trusted.
+    fn trusted(&self) -> Option<Value> {
+        let trusted = &self.effects.trusted;
+        (!trusted.is_empty()).then(|| trusted.iter().map(|trusted| trusted.subject.as_str()).collect())
+    }
+
+    /// The rule files that keep our rules and that udev refused all the same.
+    fn udev_rows(&self) -> Vec<KeyRow> {
+        let refused = self.effects.udev_rules_refused.iter();
+        refused
+            .map(|(name, reason)| KeyRow {
+                key: format!("os.udevRules[{name:?}]"),
+                state: State::Refused,
+                value: String::new(),
+                detail: reason.clone(),
+            })
+            .collect()
     }
 
     /// Why NetworkManager checks otherwise than it was told.

@@ -27,7 +27,7 @@ use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::effect::Effects;
-use crate::execute::{Device, timezone_in_force};
+use crate::execute::{Board, Device, timezone_in_force};
 use crate::keyfile::Folder;
 use crate::places::Places;
 use crate::plan::{Known, Plan};
@@ -201,6 +201,17 @@ impl Service {
             .and_then(|name| name.into_string().ok());
         let hostname = hostname.and_then(|name| Hostname::try_from(name.as_str()).ok());
         let timezone = timezone_in_force(&places.run);
+        let mut known = Known {
+            hostname: hostname.clone(),
+            persistent_logging: places.journal_is_persistent(),
+            timezone: timezone.clone(),
+            parameters: places.is_untouched("kernel-parameters").then(Parameters::default),
+            watchdog: places.is_untouched("watchdog").then(config::Watchdog::default),
+            proxy: matches!(places.run.join(File::Proxy.path()).try_exists(), Ok(false)).then(Proxy::default),
+            ..Known::default()
+        };
+        let board = Board::at(places);
+        board.look(&mut known);
         Ok(Self {
             copies,
             defaults,
@@ -209,17 +220,9 @@ impl Service {
                 connection,
                 folder: places.run.clone(),
                 network_manager_runs,
+                board,
             },
-            known: Known {
-                hostname: hostname.clone(),
-                persistent_logging: places.journal_is_persistent(),
-                timezone: timezone.clone(),
-                parameters: places.is_untouched("kernel-parameters").then(Parameters::default),
-                watchdog: places.is_untouched("watchdog").then(config::Watchdog::default),
-                proxy: matches!(places.run.join(File::Proxy.path()).try_exists(), Ok(false))
-                    .then(Proxy::default),
-                ..Known::default()
-            },
+            known,
             effects: Effects {
                 hostname_in_force: hostname,
                 timezone_in_force: timezone,
@@ -301,6 +304,7 @@ impl Service {
     /// Makes the device what is wanted.
     async fn apply(&mut self) {
         let keyfiles = self.copies.keyfiles();
+        self.device.board.doubt(&mut self.known, &self.effects);
         let Some(plan) = self.plan(&keyfiles) else { return };
         log::debug!("{} actions are planned", plan.actions.len());
         self.device

@@ -6,7 +6,8 @@ use crate::config::{CheckTarget, Config, JournalLimits, Proxy, Watchdog};
 use crate::defaults::Defaults;
 use crate::keyfile::Keyfile;
 use crate::value::{
-    CheckResponse, CheckUri, Hostname, NameServers, Parameters, Seconds, TimeServer, Timezone, Uuid,
+    CheckResponse, CheckUri, Country, Hostname, NameServers, Parameters, RootCa, Seconds, TimeServer,
+    Timezone, UdevRule, Uuid,
 };
 
 /// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
@@ -26,6 +27,12 @@ pub(crate) struct Wanted {
     pub(crate) proxy: Proxy,
     pub(crate) watchdog: Watchdog,
     pub(crate) keyfiles: Vec<Keyfile>,
+    /// `None`: the world domain.
+    pub(crate) country: Option<Country>,
+    /// `None`: the authorities of the image only.
+    pub(crate) root_ca: Option<RootCa>,
+    /// In the order of their names.
+    pub(crate) udev_rules: Vec<UdevRule>,
 }
 
 /// Time sources.
@@ -127,6 +134,9 @@ impl Wanted {
                 reboot: config.watchdog.reboot.or(defaults.watchdog.reboot),
             },
             keyfiles,
+            country: config.country,
+            root_ca: config.root_ca,
+            udev_rules: config.udev_rules,
         })
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The callers check too; here it is checked again because what is on this side of the bus is root.
 
-use fleet_base::bus;
 use fleet_base::sysctl::{self, Parameter};
+use fleet_base::{bus, udev_rules};
 use zbus::Dict;
 
 /// A host name: what RFC 1123 section 2.1 allows, in at most 64 bytes (`HOST_NAME_MAX`, gethostname(2)).
@@ -203,6 +203,42 @@ impl TryFrom<u64> for WatchdogLimit {
     }
 }
 
+/// A complete set of udev rule files: (name, text), each name once, within the limits, and nothing in them that is for
+/// development mode only unless that is on.
+#[derive(Debug)]
+pub(crate) struct RuleSet(Vec<(String, String)>);
+
+impl RuleSet {
+    pub(crate) fn new(rules: Vec<(String, String)>, development: bool) -> bus::Result<Self> {
+        let invalid = |reason| Err(bus::Error::InvalidArgument(reason));
+        let total: usize = rules.iter().map(|(_, text)| text.len()).sum();
+        if rules.len() > udev_rules::MAX_FILES || total > udev_rules::MAX_TOTAL {
+            return invalid(format!(
+                "{} udev rule files of {total} bytes are too many",
+                rules.len()
+            ));
+        }
+        for (index, (name, text)) in rules.iter().enumerate() {
+            let judged = match udev_rules::stem(name) {
+                Ok(stem) if stem != name => Err("its name has the ending .rules".to_owned()),
+                Ok(_) => udev_rules::check(text, development).map_err(|problem| problem.to_string()),
+                Err(problem) => Err(problem.to_string()),
+            };
+            if let Err(reason) = judged {
+                return invalid(format!("the udev rule file {name:?} is not taken: {reason}"));
+            }
+            if rules.iter().take(index).any(|(other, _)| other == name) {
+                return invalid(format!("the udev rule file {name:?} is listed twice"));
+            }
+        }
+        Ok(Self(rules))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +353,38 @@ mod tests {
         ] {
             assert!(ProfileName::try_from(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn rule_sets() {
+        let set = |rules: &[(&str, &str)], development| {
+            let rules = rules
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+            RuleSet::new(rules.collect(), development)
+        };
+        let long = "#".repeat(32_000);
+        let run = "RUN+=\"/bin/sh\"";
+        assert!(set(&[], false).is_ok());
+        assert!(set(&[("56", "SUBSYSTEM==\"tty\", SYMLINK+=\"a\""), ("57", "")], false).is_ok());
+        assert!(set(&[("56", run)], true).is_ok());
+        let many: Vec<(String, String)> = (0..65)
+            .map(|number| (number.to_string(), String::new()))
+            .collect();
+        assert!(RuleSet::new(many, true).is_err());
+        let all: Vec<(String, String)> = (0..9).map(|number| (number.to_string(), long.clone())).collect();
+        assert!(RuleSet::new(all, true).is_err());
+        for bad in [
+            ("56", run),
+            ("../x", ""),
+            ("56.rules", ""),
+            ("/etc/x", ""),
+            ("", ""),
+            ("56", "nonsense"),
+        ] {
+            assert!(set(&[bad], false).is_err(), "{bad:?}");
+        }
+        assert!(set(&[("56", ""), ("56", "")], false).is_err());
     }
 
     #[test]

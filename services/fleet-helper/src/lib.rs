@@ -4,7 +4,6 @@
 //! [`verb`], every argument is checked again here, and the process leaves when nobody calls.
 
 mod argument;
-mod command;
 mod hostname;
 mod journal;
 mod kernel_parameters;
@@ -12,6 +11,7 @@ mod keyfiles;
 mod manager;
 mod memory;
 mod service;
+mod udev;
 mod verb;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleet_base::bus::{self, Error, sentence};
+use fleet_base::command;
 use fleet_base::object::{Answer, Call, Object, Place};
 use fleet_base::paths;
 use fleet_base::proxy::helper;
@@ -11,9 +12,9 @@ use fleet_base::proxy::systemd::ManagerProxy;
 use nix::unistd::Uid;
 use zbus::{Connection, Dict, Variant};
 
-use crate::argument::{KernelParameters, ProfileSet, ProxyValue, WatchdogLimit};
+use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{command, hostname, journal, kernel_parameters, keyfiles, manager};
+use crate::{hostname, journal, kernel_parameters, keyfiles, manager, udev};
 
 /// How long chronyc may take: it asks chronyd over a local socket.
 const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
@@ -21,6 +22,15 @@ const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
 const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
 /// What development mode starts.
 const DEVELOPMENT_TARGET: &str = "fleet-development.target";
+
+/// What lays the extended trust store over the image's.
+const TRUST_STORE: &str = "etc-ssl-certs.mount";
+/// How long a mount may take. Callers wait for ten seconds.
+const MOUNT_LIMIT: Duration = Duration::from_secs(5);
+/// What sets the regulatory domain; it is started by udev too, for a radio that appears later.
+const REGULATORY_DOMAIN: &str = "fleet-regdomain.service";
+/// How long that may take: longer than the unit allows itself, and less than callers wait for.
+const REGULATORY_DOMAIN_LIMIT: Duration = Duration::from_secs(9);
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 pub(crate) const PLACE: Place = Place {
@@ -119,6 +129,24 @@ impl Object for Helper {
                     self.admit(Verb::ReloadJournal, call).await?;
                     return Ok(Some(journal::reload(connection).await?.into()));
                 }
+                "SetUdevRules" => {
+                    self.admit(Verb::SetUdevRules, call).await?;
+                    let mut arguments = call.arguments()?;
+                    let rules: Vec<(String, String)> = arguments.take()?;
+                    let rules = RuleSet::new(rules, arguments.take()?)?;
+                    let refused = udev::set(&rules)
+                        .await
+                        .map_err(|error| failed("cannot set the udev rules", &error))?;
+                    return Ok(Some(refused.into()));
+                }
+                "SetTrustStore" => {
+                    self.admit(Verb::SetTrustStore, call).await?;
+                    set_trust_store(connection, call.arguments()?.take()?).await?;
+                }
+                "SetRegulatoryDomain" => {
+                    self.admit(Verb::SetRegulatoryDomain, call).await?;
+                    set_regulatory_domain(connection).await?;
+                }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;
                     command::run("journalctl", &["--flush"], JOURNAL_LIMIT)
@@ -179,6 +207,45 @@ async fn set_development_mode(connection: &Connection, on: bool) -> bus::Result<
     let verb = if on { "start" } else { "stop" };
     queued.map_err(|error| failed(&format!("cannot {verb} {DEVELOPMENT_TARGET}"), &sentence(&error)))?;
     log::info!("development mode is {}", if on { "on" } else { "off" });
+    Ok(())
+}
+
+/// Lays the extended trust store over the image's, or takes it away again.
+async fn set_trust_store(connection: &Connection, extended: bool) -> bus::Result<()> {
+    let systemd = ManagerProxy::new(connection);
+    let (method, verb, wanted) = match extended {
+        true => ("StartUnit", "mount", "active"),
+        false => ("StopUnit", "unmount", "inactive"),
+    };
+    let place = format!("cannot {verb} the additional certificates");
+    // A unit that is not loaded is not mounted.
+    let before = systemd.active_state(TRUST_STORE).await;
+    if before.as_deref().unwrap_or("inactive") == wanted {
+        return Ok(());
+    }
+    let state = systemd
+        .finish(method, TRUST_STORE, MOUNT_LIMIT)
+        .await
+        .map_err(|error| failed(&place, &sentence(&error)))?;
+    if state != wanted {
+        let reason = format!("{TRUST_STORE} is {state}; its journal says why");
+        return Err(failed(&place, &reason));
+    }
+    log::info!("the additional certificates are {verb}ed");
+    Ok(())
+}
+
+/// Sets the regulatory domain of the configuration.
+async fn set_regulatory_domain(connection: &Connection) -> bus::Result<()> {
+    let place = "cannot set the regulatory domain";
+    let state = ManagerProxy::new(connection)
+        .finish("StartUnit", REGULATORY_DOMAIN, REGULATORY_DOMAIN_LIMIT)
+        .await
+        .map_err(|error| failed(place, &sentence(&error)))?;
+    if state == "failed" {
+        let reason = format!("{REGULATORY_DOMAIN} failed; its journal says why");
+        return Err(failed(place, &reason));
+    }
     Ok(())
 }
 

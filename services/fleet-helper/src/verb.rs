@@ -19,6 +19,9 @@ pub(crate) enum Verb {
     SetProxy,
     SetWatchdog,
     ReloadJournal,
+    SetUdevRules,
+    SetTrustStore,
+    SetRegulatoryDomain,
     FlushJournal,
     RelinquishJournal,
 }
@@ -31,7 +34,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 10] = [
+const TABLE: [(Verb, Caller); 13] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
@@ -40,6 +43,9 @@ const TABLE: [(Verb, Caller); 10] = [
     (Verb::SetProxy, Caller::FleetConfig),
     (Verb::SetWatchdog, Caller::FleetConfig),
     (Verb::ReloadJournal, Caller::FleetConfig),
+    (Verb::SetUdevRules, Caller::FleetConfig),
+    (Verb::SetTrustStore, Caller::FleetConfig),
+    (Verb::SetRegulatoryDomain, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
 ];
@@ -168,6 +174,9 @@ mod tests {
             Verb::SetProxy,
             Verb::SetWatchdog,
             Verb::ReloadJournal,
+            Verb::SetUdevRules,
+            Verb::SetTrustStore,
+            Verb::SetRegulatoryDomain,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
         ] {

@@ -116,6 +116,7 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-journal",
         "fleet-helper",
         "fleet-host-keys",
+        "fleet-regdomain",
     ] {
         device
             .run(&format!(

@@ -42,6 +42,9 @@ pub const IMAGE: &[Tool] = &[
     tool("setpriv", "util-linux"),
     tool("tar", "tar"),
     tool("make", "make"),
+    // fleet-certificate links the system's OpenSSL.
+    tool("/usr/include/openssl/ssl.h", "libssl-dev"),
+    tool("pkg-config", "pkg-config"),
 ];
 
 /// What booting the image under systemd-nspawn needs, with a network namespace as the world around it.

@@ -88,6 +88,27 @@ impl HelperProxy {
         Box::pin(async move { self.0.call(PATH, NAME, "ReloadJournal", vec![]).await?.take() })
     }
 
+    /// Makes udev's rule files of ours exactly these (name without ending, text), and triggers the devices that they
+    /// are about. Returns for each, in order, why udev does not take it; an empty text for one that is in force.
+    pub async fn set_udev_rules(
+        &self,
+        rules: Vec<(String, String)>,
+        development: bool,
+    ) -> zbus::Result<Vec<String>> {
+        let arguments = vec![rules.into(), development.into()];
+        self.0.call(PATH, NAME, "SetUdevRules", arguments).await?.take()
+    }
+
+    /// Lays the certificates of `/run/fleet/config/ca` over the image's, or takes them away again.
+    pub fn set_trust_store(&self, extended: bool) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetTrustStore", vec![extended.into()])
+    }
+
+    /// Sets the regulatory domain that `/run/fleet/config/country` names, and waits for it.
+    pub fn set_regulatory_domain(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetRegulatoryDomain", vec![])
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])

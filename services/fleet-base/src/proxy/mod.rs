@@ -11,3 +11,4 @@ pub mod hostname;
 pub mod journal;
 pub mod network_manager;
 pub mod systemd;
+pub mod timedate;

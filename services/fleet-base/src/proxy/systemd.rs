@@ -1,5 +1,8 @@
 //! `org.freedesktop.systemd1` (the service manager). org.freedesktop.systemd1(5).
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 use zbus::{Connection, OwnedObjectPath, Variant};
 
 use crate::peer::Peer;
@@ -8,6 +11,7 @@ use crate::pending::Pending;
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const JOB: &str = "org.freedesktop.systemd1.Job";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
@@ -84,6 +88,35 @@ impl ManagerProxy {
     /// The watchdog device that systemd has open; empty for none.
     pub fn watchdog_device(&self) -> Pending<'_, zbus::Result<String>> {
         self.0.text(PATH, MANAGER, "WatchdogDevice")
+    }
+
+    /// Queues a job (`StartUnit`, `StopUnit`, …) and waits until it has ended, well or not. Returns the unit's active
+    /// state then. A job that does not end within `limit` goes on, and is an error here.
+    #[inline(never)]
+    pub fn finish<'a>(
+        &'a self,
+        method: &'a str,
+        name: &'a str,
+        limit: Duration,
+    ) -> Pending<'a, zbus::Result<String>> {
+        Box::pin(async move {
+            let arguments = vec![name.into(), "replace".into()];
+            let mut queued = self.0.call(PATH, MANAGER, method, arguments).await?;
+            let job: OwnedObjectPath = queued.take()?;
+            let deadline = Instant::now() + limit;
+            // A job that has ended is no object any more. Asking costs less code than to listen for its end.
+            while self.0.text(job.as_str(), JOB, "State").await.is_ok() {
+                if Instant::now() > deadline {
+                    return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            match self.active_state(name).await {
+                // A unit that does nothing any more is unloaded.
+                Err(zbus::Error::MethodError(..)) => Ok("inactive".to_owned()),
+                state => state,
+            }
+        })
     }
 
     /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its

@@ -15,6 +15,8 @@ use super::*;
 
 mod system;
 
+mod board;
+
 /// What the peers were told, and what they answer.
 #[derive(Clone, Default)]
 struct Peers(Arc<Mutex<State>>);
@@ -27,6 +29,7 @@ struct State {
     network_manager_conf: PathBuf,
     helper_fails: bool,
     manager: Manager,
+    folder: PathBuf,
 }
 
 impl Peers {
@@ -97,6 +100,39 @@ impl Helper {
     fn reload_journal(&self) -> bool {
         self.0.tell("reload journal");
         self.0.0.lock().unwrap().manager.can_reload_journal
+    }
+
+    fn set_udev_rules(&self, rules: Vec<(String, String)>, development: bool) -> Vec<String> {
+        let names: Vec<&str> = rules.iter().map(|(name, _)| name.as_str()).collect();
+        self.0.tell(format!("udev rules {names:?} {development}"));
+        let refused =
+            |(_, text): &(String, String)| text.contains("nobody").then(|| "no such group".to_owned());
+        rules
+            .iter()
+            .map(|rule| refused(rule).unwrap_or_default())
+            .collect()
+    }
+
+    /// "Mounts" by a link.
+    fn set_trust_store(&self, extended: bool) {
+        self.0.tell(format!("trust store {extended}"));
+        let folder = self.0.0.lock().unwrap().folder.clone();
+        let (shown, image) = (folder.join("certificates"), folder.join("image"));
+        let target = if extended { folder.join("run/ca") } else { image };
+        let _ = std::fs::remove_file(&shown);
+        std::os::unix::fs::symlink(target, shown).unwrap();
+    }
+
+    fn set_regulatory_domain(&self) {
+        let folder = self.0.0.lock().unwrap().folder.clone();
+        let country = std::fs::read_to_string(folder.join("run/country")).unwrap();
+        self.0.tell(format!("country {}", country.trim()));
+        let status = if country == "AQ\n" {
+            "00 the kernel keeps 00\n"
+        } else {
+            &country
+        };
+        std::fs::write(folder.join("regdomain"), status).unwrap();
     }
 }
 
@@ -286,6 +322,7 @@ impl Test {
         .unwrap();
         let bus = Bus::start(folder.path());
         let peers = Peers::default();
+        peers.0.lock().unwrap().folder = folder.path().to_owned();
         peers.0.lock().unwrap().network_manager_conf = folder.path().join("run/NetworkManager.conf");
         let connection = bus
             .builder()
@@ -323,6 +360,11 @@ impl Test {
             helper: self.path("run/helper"),
             journal_flag: self.path("flag"),
             journal_flushed: self.path("flushed"),
+            certificates: self.path("certificates"),
+            certificate_checker: self.path("fleet-certificate").display().to_string(),
+            udev_rules: self.path("rules.d"),
+            udev_control: self.path("udev-control"),
+            regulatory_domain: self.path("regdomain"),
         }
     }
 

@@ -10,30 +10,37 @@ use serde_json::Value;
 
 use crate::strict::kind;
 
+mod base64;
 mod check_uri;
+mod country;
 mod hostname;
 mod journal;
 mod primitive;
 mod profiles;
 mod proxy;
+mod root_ca;
 mod server;
 mod ssh_key;
 pub(crate) mod sysctl;
 pub(crate) mod timezone;
+mod udev_rules;
 mod uuid;
 mod vpn;
 mod watchdog;
 
 pub use check_uri::{CheckResponse, CheckUri};
+pub use country::Country;
 pub use hostname::Hostname;
 pub use journal::{KeepFree, MaxUse, RateBurst, RateInterval, Retention};
 pub use primitive::{Seconds, boolean};
 pub(crate) use profiles::check_profiles;
 pub use proxy::{NoProxy, ProxyUrl};
+pub use root_ca::RootCa;
 pub use server::{NameServers, TimeServer, TimeServers};
 pub use ssh_key::SshKey;
 pub use sysctl::Parameters;
 pub use timezone::Timezone;
+pub use udev_rules::{NamedRule, UdevRule, udev_rules};
 pub use uuid::Uuid;
 pub(crate) use vpn::{
     check_addresses, check_dns, check_key, check_mtu, check_openvpn_config, check_peers, check_secret_line,
@@ -63,6 +70,8 @@ pub enum Refusal {
         /// The rule.
         rule: Cow<'static, str>,
     },
+    /// The rule is that of a file of its own, and this is the sentence about it.
+    Problem(String),
 }
 
 impl Refusal {
@@ -112,6 +121,7 @@ impl fmt::Display for Refusal {
                 rule,
             } => write!(f, "\"{}\": {rule}", input.escape_debug()),
             Self::Rule { input: None, rule } => f.write_str(rule),
+            Self::Problem(problem) => f.write_str(problem),
         }
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn add_to(inputs: Inputs, workshop: &Workshop, bindir: &Path) -> anyh
     inputs
         .text("root 1")
         .path(&bindir.join("fleet"))?
+        .path(&bindir.join("fleet-certificate"))?
         .path(&workshop.checkout.join("dist"))?
         .path(&workshop.checkout.join("Makefile"))?
         .path(&workshop.reference("overlay"))?

@@ -1,4 +1,4 @@
-//! Our own executable, for the image.
+//! Our own executables, for the image.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +39,8 @@ impl<'a> Services<'a> {
                 "fleet",
                 // What only a workstation does (services/fleet/Cargo.toml).
                 "--no-default-features",
+                "--package",
+                "fleet-certificate",
                 "--manifest-path",
             ])
             .arg(checkout.join("Cargo.toml"))

@@ -89,7 +89,7 @@ pub(super) fn check_units(top: &Path) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The absolute paths that `make install` makes. The executable is an empty file: only its place matters here.
+/// The absolute paths that `make install` makes. The executables are empty files: only their place matters here.
 fn install(top: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     let work = top.join("build/layer/installed");
     let (bindir, root) = (work.join("bin"), work.join("root"));
@@ -97,7 +97,10 @@ fn install(top: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
         fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     }
     fs::create_dir_all(&bindir).with_context(|| format!("cannot make {}", bindir.display()))?;
-    fs::write(bindir.join("fleet"), "").with_context(|| format!("cannot write {}", bindir.display()))?;
+    for executable in ["fleet", "fleet-certificate"] {
+        fs::write(bindir.join(executable), "")
+            .with_context(|| format!("cannot write {}", bindir.display()))?;
+    }
 
     let mut make = Command::new("make");
     make.arg("-s")

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::pending::Pending;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -14,12 +15,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// How much of what a program says is kept.
 const MAX_SAID: usize = 1024;
+/// How much of an answer is kept.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why a program did not do what it was started for.
 #[derive(Debug)]
-pub(crate) enum Error {
+pub enum Error {
     /// It is not part of this image.
-    Missing(&'static str),
+    Missing(String),
     /// It could not be started or waited for.
     Run(PathBuf, io::Error),
     /// It said this and failed.
@@ -32,7 +35,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(program) => {
-                write!(f, "cannot run {program}: it is in none of {}", FOLDERS.join(", "))
+                write!(f, "cannot run {program}: this image does not have it")
             }
             Self::Run(path, error) => write!(f, "cannot run {}: {error}", path.display()),
             Self::Failed(path, status, said) if said.is_empty() => {
@@ -60,21 +63,55 @@ impl std::error::Error for Error {
     }
 }
 
-/// Runs `program` and waits for its successful end.
+/// Runs `program` (a name, or an absolute path) and waits for its successful end.
 ///
 /// # Errors
 /// See [`Error`]; what the program wrote (standard error and standard output) is part of it.
-pub(crate) async fn run(program: &'static str, arguments: &[&str], limit: Duration) -> Result<(), Error> {
-    let path = FOLDERS
+#[inline(never)]
+pub fn run<'a>(
+    program: &'a str,
+    arguments: &'a [&'a str],
+    limit: Duration,
+) -> Pending<'a, Result<(), Error>> {
+    Box::pin(async move { ask(program, arguments, b"", limit).await.map(drop) })
+}
+
+/// The same, with `input` on its standard input. Returns what it wrote, at most 64 KiB of it.
+///
+/// # Errors
+/// As of [`run`].
+#[inline(never)]
+pub fn ask<'a>(
+    program: &'a str,
+    arguments: &'a [&'a str],
+    input: &'a [u8],
+    limit: Duration,
+) -> Pending<'a, Result<String, Error>> {
+    Box::pin(run_until(program, arguments, input, limit))
+}
+
+/// Where a program is.
+fn find(program: &str) -> Option<PathBuf> {
+    // An absolute path takes the place of the folder it is joined to.
+    FOLDERS
         .iter()
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.is_file())
-        .ok_or(Error::Missing(program))?;
+}
+
+async fn run_until(
+    program: &str,
+    arguments: &[&str],
+    input: &[u8],
+    limit: Duration,
+) -> Result<String, Error> {
+    let path = find(program).ok_or_else(|| Error::Missing(program.to_owned()))?;
     let deadline = Instant::now() + limit;
     let failed = |error| Error::Run(path.clone(), error);
-    let (mut child, mut said) = start(&path, arguments).map_err(failed)?;
+    let (mut child, mut said, told) = start(&path, arguments, input.is_empty()).map_err(failed)?;
     let ended = timeout_at(deadline, async {
-        let said = read_all(&mut said).await?;
+        let (said, ()) = tokio::join!(read_all(&mut said), write_all(told, input));
+        let said = said?;
         // It closed its output, so it is ending; there is nothing to wait on but the time.
         loop {
             if let Some(status) = child.try_wait()? {
@@ -85,8 +122,8 @@ pub(crate) async fn run(program: &'static str, arguments: &[&str], limit: Durati
     })
     .await;
     match ended {
-        Ok(Ok((status, _))) if status.success() => Ok(()),
-        Ok(Ok((status, said))) => Err(Error::Failed(path, status, said)),
+        Ok(Ok((status, said))) if status.success() => Ok(said),
+        Ok(Ok((status, said))) => Err(Error::Failed(path, status, sentence(&said))),
         Ok(Err(error)) => {
             end(&mut child);
             Err(failed(error))
@@ -98,8 +135,19 @@ pub(crate) async fn run(program: &'static str, arguments: &[&str], limit: Durati
     }
 }
 
-/// Starts it with one pipe for all that it says.
-fn start(path: &Path, arguments: &[&str]) -> io::Result<(Child, pipe::Receiver)> {
+/// Starts it with one pipe for all that it says, and one for what it is told unless that is nothing.
+fn start(
+    path: &Path,
+    arguments: &[&str],
+    nothing: bool,
+) -> io::Result<(Child, pipe::Receiver, Option<pipe::Sender>)> {
+    let (input, told) = if nothing {
+        (Stdio::null(), None)
+    } else {
+        let (reader, writer) = io::pipe()?;
+        let told = pipe::Sender::from_owned_fd(OwnedFd::from(writer))?;
+        (Stdio::from(reader), Some(told))
+    };
     let (reader, writer) = io::pipe()?;
     let said = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let child = Command::new(path)
@@ -107,14 +155,26 @@ fn start(path: &Path, arguments: &[&str]) -> io::Result<(Child, pipe::Receiver)>
         .env_clear()
         .env("LC_ALL", "C")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .spawn()?;
-    Ok((child, said))
+    Ok((child, said, told))
 }
 
-/// Reads to the end, keeps the first [`MAX_SAID`] bytes, and makes one line of them.
+/// Writes all, and closes. A program that ends before it has read all says why by itself.
+async fn write_all(told: Option<pipe::Sender>, mut input: &[u8]) {
+    let Some(told) = told else { return };
+    while !input.is_empty() && told.writable().await.is_ok() {
+        match told.try_write(input) {
+            Ok(length) => input = &input[length..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads to the end, and keeps the first [`MAX_ANSWER`] bytes.
 async fn read_all(said: &mut pipe::Receiver) -> io::Result<String> {
     let mut kept = Vec::new();
     let mut buffer = [0; 256];
@@ -123,15 +183,20 @@ async fn read_all(said: &mut pipe::Receiver) -> io::Result<String> {
         match said.try_read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => {
-                let room = MAX_SAID.saturating_sub(kept.len()).min(length);
+                let room = MAX_ANSWER.saturating_sub(kept.len()).min(length);
                 kept.extend_from_slice(&buffer[..room]);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    let text = String::from_utf8_lossy(&kept);
-    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    Ok(String::from_utf8_lossy(&kept).into_owned())
+}
+
+/// One line of the beginning of what a program said.
+fn sentence(said: &str) -> String {
+    let start: String = said.chars().take(MAX_SAID).collect();
+    start.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Kills and reaps; both fail only if it has ended already.
@@ -177,6 +242,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn passes_on_what_it_is_told() {
+        let long = "x".repeat(300_000);
+        assert_eq!(
+            ask("/usr/bin/wc", &["-c"], long.as_bytes(), SECOND * 20)
+                .await
+                .unwrap(),
+            "300000\n"
+        );
+        // One that does not listen.
+        ask("true", &[], long.as_bytes(), SECOND * 20).await.unwrap();
+        assert_eq!(ask("cat", &[], b"", SECOND).await.unwrap(), "");
+    }
+
+    #[tokio::test]
     async fn kills_what_does_not_end() {
         let before = Instant::now();
         let error = run("sleep", &["60"], SECOND / 10).await.unwrap_err();
@@ -193,7 +272,7 @@ mod tests {
             .unwrap();
         assert!(matches!(
             run("no-such-program", &[], SECOND).await,
-            Err(Error::Missing("no-such-program"))
+            Err(Error::Missing(_))
         ));
     }
 }
