@@ -12,70 +12,116 @@ use crate::write_log::{Entry, WriteLog};
 
 /// What is looked at for zeros when a partition is copied: a block of most file systems.
 const BLOCK: usize = 4096;
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// A raw image that is written to as the disk was.
+/// A range of a disk in a file of its own: a partition, or all of it.
 #[derive(Debug)]
 pub struct Image {
     file: File,
     path: PathBuf,
+    /// Where the range begins on the disk, in bytes.
+    start: u64,
+    /// How long it is, in bytes.
+    size: u64,
 }
 
 impl Image {
-    /// Opens it.
-    pub fn open(path: &Path) -> Result<Self> {
-        let opened = OpenOptions::new().read(true).write(true).open(path);
+    /// Copies a range of a raw disk, in bytes, to the file `path`, with holes where there are zeros.
+    pub fn of(disk: &Path, start: u64, size: u64, path: &Path) -> Result<Self> {
+        let failed = || format!("cannot copy {} to {}", disk.display(), path.display());
+        let from = File::open(disk).with_context(failed)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .with_context(failed)?;
+        file.set_len(size).with_context(failed)?;
+        let mut block = vec![0; BLOCK];
+        let mut at = 0;
+        while at < size {
+            let part = &mut block[..usize::try_from((size - at).min(BLOCK as u64))?];
+            from.read_exact_at(part, start + at).with_context(failed)?;
+            if *part != ZEROS[..part.len()] {
+                file.write_all_at(part, at).with_context(failed)?;
+            }
+            at += part.len() as u64;
+        }
         Ok(Self {
-            file: opened.with_context(|| format!("cannot open {}", path.display()))?,
+            file,
             path: path.to_owned(),
+            start,
+            size,
         })
     }
 
-    /// Does what the entry did to the disk. A discard does nothing: what was there may stay there.
+    /// Takes over a raw image of a whole disk.
+    pub fn whole(path: &Path) -> Result<Self> {
+        Self::part(path, 0)
+    }
+
+    /// Takes over a raw image of a range that begins at `start` on the disk, in bytes.
+    pub fn part(path: &Path, start: u64) -> Result<Self> {
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
+        let size = file.metadata()?.len();
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            start,
+            size,
+        })
+    }
+
+    /// Whether an entry changes something here.
+    #[must_use]
+    pub const fn is_touched(&self, entry: &Entry) -> bool {
+        !entry.is_discard && entry.touches(self.start, self.size)
+    }
+
+    /// Does what the entry did to this range. A discard does nothing: what was there may stay there.
     pub fn apply(&self, log: &WriteLog, entry: &Entry) -> Result<()> {
+        if !self.is_touched(entry) {
+            return Ok(());
+        }
         let data = log.data(entry)?;
-        let written = self.file.write_all_at(&data, entry.offset);
+        let from = entry.offset.max(self.start);
+        let to = (entry.offset + entry.length).min(self.start + self.size);
+        let data = &data[usize::try_from(from - entry.offset)?..usize::try_from(to - entry.offset)?];
+        let written = self.file.write_all_at(data, from - self.start);
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Copies a range, in bytes, to a file of its own, with holes where there are zeros.
-    pub fn cut_out(&self, start: u64, size: u64, to: &Path) -> Result<()> {
-        let copy = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
-        copy.set_len(size)?;
-        let mut buffer = vec![0; 1 << 20];
-        let mut at = 0;
-        while at < size {
-            let part = usize::try_from((size - at).min(1 << 20))?;
-            self.file
-                .read_exact_at(&mut buffer[..part], start + at)
-                .with_context(|| format!("cannot read {}", self.path.display()))?;
-            for block in buffer[..part].chunks(BLOCK) {
-                if block.iter().any(|byte| *byte != 0) {
-                    copy.write_all_at(block, at)?;
-                }
-                at += u64::try_from(block.len())?;
-            }
-        }
-        Ok(())
+    /// Copies it, with its holes.
+    pub fn copy(&self, to: &Path) -> Result<()> {
+        let mut copy = Command::new("cp");
+        copy.arg("--sparse=auto").arg(&self.path).arg(to);
+        run(copy, &[0]).map(drop)
     }
 
-    /// Copies the whole image, with its holes.
-    pub fn snapshot(&self, to: &Path) -> Result<()> {
-        let mut copy = Command::new("cp");
-        copy.args(["--sparse=always", "--reflink=auto"])
-            .arg(&self.path)
-            .arg(to);
-        run(copy, &[0]).map(drop)
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 /// Repairs an ext4 file system as a device does before it mounts it (e2fsck(8)): the journal is replayed, everything is
-/// checked. Returns whether something had to be repaired beyond that.
-pub fn repair_ext4(partition: &Path) -> Result<bool> {
+/// checked. Returns what had to be repaired beyond that.
+pub fn repair_ext4(partition: &Path) -> Result<Vec<String>> {
     let mut check = Command::new("e2fsck");
     check.args(["-f", "-y"]).arg(partition);
-    // 1: errors were corrected. The replay of the journal alone is no error.
-    let (code, text) = run(check, &[0, 1])?;
-    Ok(code == 1 && text.contains("Fix"))
+    // 1: errors were corrected.
+    let (_, text) = run(check, &[0, 1])?;
+    // Not in the journal: the kernel counts anew at each mount.
+    let counted = ["Free blocks count wrong", "Free inodes count wrong"];
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines
+        .windows(2)
+        .filter(|pair| pair[1].ends_with("? yes") && !counted.iter().any(|start| pair[0].starts_with(start)))
+        .map(|pair| pair[0].to_owned())
+        .collect())
 }
 
 /// Writes a folder of an ext4 file system out to `to`, which must not exist yet; false if the file system has none.
@@ -141,10 +187,13 @@ pub fn check_fat(partition: &Path) -> Result<Vec<String>> {
         "fsck.fat ",
         "Dirty bit",
         "Fs was not properly",
+        "65:01/00",
         "There are differences between boot sector and its backup",
         "This is mostly harmless",
         "Differences:",
         "Leaving filesystem unchanged",
+        "Free cluster summary wrong",
+        "Auto-correcting.",
         "Automatically removing dirty bit",
         "Not automatically fixing",
     ];

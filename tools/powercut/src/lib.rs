@@ -11,6 +11,7 @@
 //! not produce; the second has what the model may be wrong about.
 
 mod call;
+pub mod configuration;
 pub mod disk;
 pub mod model;
 pub mod recording;

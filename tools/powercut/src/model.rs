@@ -13,12 +13,14 @@
 //!   that is not committed (`ext4_sync_file`, `i_sync_tid` and `i_datasync_tid`); fsync(2) of a folder commits it.
 //!   A commit is up to that moment for all names, for the size of other files as far as their bytes are there.
 //! - **FAT** ([`Kind::Fat`]) has no journal: any selection of names, sizes and bytes, in any order, so that a rename can
-//!   leave both names or none. Mounted with `sync` (mount(8)) every call is durable when it returns, and a cut in the
-//!   middle of a call leaves any selection of its own effects.
+//!   leave both names or none.
+//! - **FAT, mounted with `sync`** (mount(8)) hands every change to the disk before the call returns: names one after the
+//!   other, at a rename the new one first (`vfat_rename` in fs/fat/namei_vfat.c), bytes and sizes with a flush of the disk's
+//!   cache after them (`fat_file_fsync`). There is no flush after a change of names alone, so these stay pending, in their
+//!   order, until the next flush of the same disk, be it the other file system's.
 //!
 //! Bytes are written in sectors of 512, each whole or not at all; of a longer write any of its sectors may be missing
-//! ([`Tear`] has the selections that are tried). The model is stricter than the file systems in one way: a size may also
-//! be there without its bytes, which are zeros then.
+//! ([`Tear`] has the selections that are tried).
 //!
 //! Not in the model: sectors that a cut destroys, controllers that lose what they said was durable, and a damaged FAT
 //! itself (two names that share a cluster); the test at the level of blocks has the last one.
@@ -140,11 +142,14 @@ impl Volume {
         self.pending.extend(effects);
     }
 
-    /// The call has returned.
-    pub fn end(&mut self, action: &Action) {
+    /// The call has returned. Returns whether it flushed the cache of the disk.
+    pub fn end(&mut self, action: &Action) -> bool {
         if self.kind == (Kind::Fat { sync: true }) {
-            self.settle(|_| true);
-            return;
+            let flushes = action.is_sync() || matches!(action, Action::Write(..) | Action::Resize(..));
+            if flushes {
+                self.flushed();
+            }
+            return flushes;
         }
         let journal = self.kind == Kind::Ext4;
         match action {
@@ -159,10 +164,18 @@ impl Volume {
                 if journal && self.is_in_journal(*file) {
                     self.commit(Some(*file));
                 } else {
-                    self.settle(|effect| effect_of(effect) == Some(*file));
+                    self.settle(|effect| file_of(effect) == Some(*file));
                 }
             }
             _ => {}
+        }
+        action.is_sync()
+    }
+
+    /// The cache of the disk was flushed, here or by another file system on it: what this one had handed over is durable.
+    pub fn flushed(&mut self) {
+        if self.kind == (Kind::Fat { sync: true }) {
+            self.settle(|_| true);
         }
     }
 
@@ -173,6 +186,12 @@ impl Volume {
             Effect::Name(_, node) => *node == Node::File(file),
             _ => false,
         })
+    }
+
+    /// Whether bytes of this file are pending.
+    fn is_unwritten(&self, file: FileId) -> bool {
+        let mut pending = self.pending.iter();
+        pending.any(|effect| matches!(effect, Effect::Bytes(written, ..) if *written == file))
     }
 
     /// The journal is committed, and with it the bytes of one file.
@@ -220,7 +239,10 @@ impl Volume {
             }
             Action::Resize(file, size) => vec![Effect::Size(*file, *size)],
             Action::Rename(from, to) => match self.live.get(from) {
-                // On FAT the two entries are written one after the other.
+                // On FAT the two entries are written one after the other; the one that there is is written over.
+                Some(node @ Node::File(_)) if self.kind == (Kind::Fat { sync: true }) => {
+                    vec![Effect::Name(to.clone(), *node), Effect::NoName(from.clone())]
+                }
                 Some(node @ Node::File(_)) if self.kind != Kind::Ext4 => vec![
                     Effect::NoName(to.clone()),
                     Effect::Name(to.clone(), *node),
@@ -241,52 +263,75 @@ impl Volume {
     /// Every state that is tried for a cut at this moment, each once.
     #[must_use]
     pub fn states(&self) -> BTreeSet<Tree> {
+        match self.kind {
+            Kind::Ext4 => self.journalled(),
+            Kind::Fat { sync: true } => {
+                let names: Vec<usize> = (0..self.pending.len())
+                    .filter(|at| file_of(&self.pending[*at]).is_none())
+                    .collect();
+                let data: Vec<usize> = (0..self.pending.len())
+                    .filter(|at| file_of(&self.pending[*at]).is_some())
+                    .collect();
+                let mut states = BTreeSet::new();
+                for handed_over in 0..=names.len() {
+                    for mut selection in selections(&data) {
+                        selection.extend(&names[..handed_over]);
+                        states.extend(self.torn(&selection));
+                    }
+                }
+                states
+            }
+            Kind::Fat { sync: false } => {
+                let all: Vec<usize> = (0..self.pending.len()).collect();
+                selections(&all)
+                    .iter()
+                    .flat_map(|selection| self.torn(selection))
+                    .collect()
+            }
+        }
+    }
+
+    /// The journal up to each point, with all, none, or a part of the bytes.
+    fn journalled(&self) -> BTreeSet<Tree> {
+        let all = 0..self.pending.len();
+        let journalled: Vec<usize> = all.filter(|at| !self.pending[*at].is_bytes()).collect();
         let mut states = BTreeSet::new();
-        let count = self.pending.len();
-        if self.kind == Kind::Ext4 {
-            let journalled: Vec<usize> = (0..count).filter(|at| !self.pending[*at].is_bytes()).collect();
-            // The journal up to each point, with all, none, or one half of the bytes.
-            for committed in 0..=journalled.len() {
-                let has_name = |at: usize| journalled[..committed].contains(&at);
-                for (torn, tear, others) in self.tears() {
-                    states.insert(self.state(|at| {
-                        if !self.pending[at].is_bytes() {
-                            has_name(at).then_some(Tear::Whole)
-                        } else if Some(at) == torn {
-                            Some(tear)
-                        } else {
-                            others.then_some(Tear::Whole)
-                        }
-                    }));
-                    // With delayed allocation a size waits for its bytes.
+        for committed in 0..=journalled.len() {
+            for (torn, tear, others) in self.tears() {
+                // With delayed allocation a size waits for its bytes, and may come with the first of them.
+                for size in [None, Some(Tear::First), Some(Tear::Whole)] {
                     states.insert(self.state(|at| match &self.pending[at] {
                         Effect::Bytes(..) if Some(at) == torn => Some(tear),
                         Effect::Bytes(..) => others.then_some(Tear::Whole),
-                        Effect::Size(_, size) if *size > 0 && !others => None,
-                        _ => has_name(at).then_some(Tear::Whole),
-                    }));
-                }
-            }
-        } else {
-            let selections: Vec<u64> = if count <= ALL_SELECTIONS {
-                (0..1 << count).collect()
-            } else {
-                // Up to each point, from each point on, and all but one.
-                let all = u64::MAX >> (64 - count.min(64));
-                (0..=count.min(63))
-                    .flat_map(|at| [all & ((1 << at) - 1), all & !((1 << at) - 1), all & !(1 << at)])
-                    .collect()
-            };
-            for selection in selections {
-                for (torn, tear, _) in self.tears() {
-                    states.insert(self.state(|at| {
-                        let is_there = at > 63 || selection & 1 << at != 0;
-                        is_there.then_some(if Some(at) == torn { tear } else { Tear::Whole })
+                        _ if !journalled[..committed].contains(&at) => None,
+                        Effect::Size(file, _) if self.is_unwritten(*file) => {
+                            let is_whole =
+                                others && torn.is_none_or(|at| file_of(&self.pending[at]) != Some(*file));
+                            size.filter(|_| is_whole)
+                        }
+                        _ => Some(Tear::Whole),
                     }));
                 }
             }
         }
         states
+    }
+
+    /// The states with these effects, their bytes whole or torn.
+    fn torn(&self, selection: &[usize]) -> Vec<Tree> {
+        let tears = self
+            .tears()
+            .into_iter()
+            .filter(|(torn, ..)| torn.is_none_or(|at| selection.contains(&at)));
+        tears
+            .map(|(torn, tear, _)| {
+                self.state(|at| {
+                    selection
+                        .contains(&at)
+                        .then_some(if Some(at) == torn { tear } else { Tear::Whole })
+                })
+            })
+            .collect()
     }
 
     /// Which write is torn and how, and whether the others are there.
@@ -328,8 +373,23 @@ impl Volume {
     }
 }
 
-/// The file that an effect is about; the name of a new file belongs to it.
-fn effect_of(effect: &Effect) -> Option<FileId> {
+/// All selections of these; of many only those up to each, from each on, and without each.
+fn selections(of: &[usize]) -> Vec<Vec<usize>> {
+    if of.len() <= ALL_SELECTIONS {
+        let picked = |bits: usize| {
+            (0..of.len())
+                .filter(move |at| bits >> at & 1 == 1)
+                .map(|at| of[at])
+        };
+        return (0..1 << of.len()).map(|bits| picked(bits).collect()).collect();
+    }
+    let without = |gone: usize| of.iter().copied().filter(move |at| *at != of[gone]).collect();
+    let parts = (0..of.len()).flat_map(|at| [of[..at].to_vec(), of[at..].to_vec(), without(at)]);
+    parts.collect()
+}
+
+/// The file whose bytes or size an effect is about; none for a name.
+fn file_of(effect: &Effect) -> Option<FileId> {
     match effect {
         Effect::Bytes(file, ..) | Effect::Size(file, _) => Some(*file),
         _ => None,
@@ -351,7 +411,10 @@ fn apply(
             if *size < file.size {
                 file.bytes.truncate(*size);
             }
-            file.size = *size;
+            file.size = match tear {
+                Tear::Whole => *size,
+                _ => file.size.max(size / 2 / SECTOR * SECTOR),
+            };
         }
         Effect::Bytes(file, offset, bytes) => {
             let file = files.entry(*file).or_default();

@@ -37,10 +37,7 @@ fn replace() -> [Action; 3] {
 fn a_rename_without_a_sync_can_leave_an_empty_file() {
     let mut ext4 = volume(Kind::Ext4);
     run(&mut ext4, &replace());
-    assert_eq!(
-        contents(&ext4),
-        set(&[Some(b"old"), Some(b""), Some(b"\0\0\0\0"), Some(b"next")])
-    );
+    assert_eq!(contents(&ext4), set(&[Some(b"old"), Some(b""), Some(b"next")]));
 }
 
 #[test]
@@ -56,17 +53,40 @@ fn a_sync_before_the_rename_leaves_the_old_or_the_new() {
 #[test]
 fn fat_can_lose_both_names_of_a_rename() {
     let [create, write, rename] = replace();
-    let mut fat = volume(Kind::Fat { sync: true });
-    run(&mut fat, &[create, write]);
-    assert_eq!(
-        contents(&fat),
-        set(&[Some(b"old")]),
-        "durable when the calls return"
+    let mut fat = volume(Kind::Fat { sync: false });
+    run(
+        &mut fat,
+        &[
+            create,
+            write,
+            Action::Sync(1),
+            Action::SyncFolder("".into()),
+            rename,
+        ],
     );
-    fat.begin(&rename);
     assert_eq!(contents(&fat), set(&[Some(b"old"), None, Some(b"next")]));
     assert!(fat.states().iter().any(|tree| tree.0.is_empty()), "neither name");
-    fat.end(&rename);
+}
+
+#[test]
+fn fat_with_sync_keeps_the_order_of_names() {
+    let [create, write, rename] = replace();
+    let mut fat = volume(Kind::Fat { sync: true });
+    run(&mut fat, &[create, write]);
+    assert_eq!(fat.states().len(), 1, "flushed with the bytes");
+    fat.begin(&rename);
+    for moment in ["in the call", "not flushed yet"] {
+        let left = |name| {
+            fat.states()
+                .iter()
+                .filter(|tree| tree.file(name).is_some())
+                .count()
+        };
+        assert_eq!(contents(&fat), set(&[Some(b"old"), Some(b"next")]), "{moment}");
+        assert_eq!((fat.states().len(), left("new")), (3, 2), "{moment}");
+        assert!(!fat.end(&rename));
+    }
+    fat.flushed();
     assert_eq!(contents(&fat), set(&[Some(b"next")]));
 }
 
