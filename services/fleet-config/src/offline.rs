@@ -1,32 +1,99 @@
-//! Changes of the configuration without the service: the same store and the same export, nothing applied.
+//! The configuration without the service: the same store and the same export, nothing applied.
 //!
 //! For tests that cut the power between two system calls, and for tools that prepare a card. Not beside a running
 //! service, which would not know of it.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
 use crate::copies::{Boot, Copies};
-use crate::document::KeyPath;
+use crate::document::{Document, KeyPath};
 use crate::store::Store;
+use crate::value::Uuid;
 
-/// Opens the store in `state` and the boot partition `boot`, accepts what was edited there, and sets each key to its
-/// JSON text, one change after the other. Returns the last revision.
-///
-/// # Errors
-/// A key or value is refused, or cannot be stored; the changes before it are made.
-pub fn change(state: &Path, boot: &Path, changes: &[(&str, &str)]) -> io::Result<u64> {
-    let places = Boot {
-        document: boot.join("config.json"),
-        keyfiles: boot.join("system-connections"),
-        board: boot.join("board"),
-    };
-    let mut copies = Copies::open(Store::at(state.to_owned()), places)?;
-    let refused =
-        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-    for (key, json) in changes {
-        let path = KeyPath::parse(key).map_err(|error| refused(&error))?;
-        copies.set(&path, json, "root").map_err(|error| refused(&error))?;
+/// Who makes the changes, in the history.
+const WHO: &str = "root";
+
+/// A store and a boot partition, opened as the service opens them at its start.
+pub struct Offline(Copies);
+
+impl Offline {
+    /// Opens the store in the folder `state` and the boot partition in the folder `boot`: settles the identity, accepts
+    /// what was edited, and makes the boot partition's copy whole.
+    ///
+    /// # Errors
+    /// There is no identity and no random numbers to make one.
+    pub fn open(state: &Path, boot: &Path) -> io::Result<Self> {
+        let places = Boot {
+            document: boot.join("config.json"),
+            keyfiles: boot.join("system-connections"),
+            board: boot.join("board"),
+        };
+        Copies::open(Store::at(state.to_owned()), places).map(Self)
     }
-    Ok(copies.revision())
+
+    /// Sets a key to a JSON text. Returns the revision.
+    ///
+    /// # Errors
+    /// The key or value is refused, or the change cannot be stored; nothing is changed then. So for all changes.
+    pub fn set(&mut self, key: &str, json: &str) -> io::Result<u64> {
+        self.0.set(&path(key)?, json, WHO).map_err(refused)
+    }
+
+    /// Removes a key. Returns the revision.
+    ///
+    /// # Errors
+    /// As for [`Offline::set`].
+    pub fn unset(&mut self, key: &str) -> io::Result<u64> {
+        self.0.unset(&path(key)?, WHO).map_err(refused)
+    }
+
+    /// Applies a merge patch (RFC 7396). Returns the revision.
+    ///
+    /// # Errors
+    /// As for [`Offline::set`].
+    pub fn patch(&mut self, patch: &str) -> io::Result<u64> {
+        self.0.patch(0, patch, WHO).map_err(refused)
+    }
+
+    /// Makes the configuration what it was at a revision. Returns the new one.
+    ///
+    /// # Errors
+    /// As for [`Offline::set`]; the history does not reach back so far.
+    pub fn revert(&mut self, revision: u64) -> io::Result<u64> {
+        self.0.revert(revision, WHO).map_err(refused)
+    }
+
+    /// Accepts what was edited on the boot partition. A broken file is put aside when it was the same a quarter of a
+    /// second before.
+    pub fn import(&mut self) {
+        self.0.import();
+    }
+
+    /// The configuration in force; empty before the first was accepted.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        self.0.accepted()
+    }
+
+    /// Counts accepted configurations.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.0.revision()
+    }
+
+    /// The identity.
+    #[must_use]
+    pub const fn identity(&self) -> &Uuid {
+        self.0.identity()
+    }
+}
+
+fn path(key: &str) -> io::Result<KeyPath> {
+    KeyPath::parse(key).map_err(refused)
+}
+
+fn refused(error: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }

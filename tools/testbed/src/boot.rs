@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::device::Device;
 use crate::guest::Guest;
 use crate::nspawn::Nspawn;
-use crate::qemu::{Firmware, Qemu};
+use crate::qemu::{Firmware, Medium, Qemu};
 use crate::reference::Reference;
 use crate::run::Run;
 
@@ -64,6 +64,7 @@ pub struct Boot {
     folder: Option<PathBuf>,
     timeout: Duration,
     firmware: Firmware,
+    medium: Medium,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +81,7 @@ impl Boot {
             folder: None,
             timeout: tier.default_timeout(),
             firmware: Firmware::Uefi,
+            medium: Medium::default(),
         }
     }
 
@@ -120,6 +122,20 @@ impl Boot {
         self
     }
 
+    /// In QEMU: every write and flush of the disk is recorded from the start on, see [`Device::recording`].
+    #[must_use]
+    pub fn record_disk(mut self) -> Self {
+        self.medium.is_recorded = true;
+        self
+    }
+
+    /// In QEMU: the disk is this raw image as it is, with the boot partition that it has; it is not written to.
+    #[must_use]
+    pub fn disk(mut self, image: impl Into<PathBuf>) -> Self {
+        self.medium.image = Some(image.into());
+        self
+    }
+
     /// Boots and waits until the guest has settled.
     pub fn start(self) -> Result<Device> {
         let mut device = self.power_on()?;
@@ -135,7 +151,13 @@ impl Boot {
         self.fill(&boot, &reference)?;
         let guest: Box<dyn Guest> = match self.tier {
             Tier::Nspawn => Box::new(Nspawn::new(Arc::clone(&run), &reference, &boot)?),
-            Tier::Qemu => Box::new(Qemu::new(Arc::clone(&run), &reference, &boot, self.firmware)?),
+            Tier::Qemu => Box::new(Qemu::new(
+                Arc::clone(&run),
+                &reference,
+                &boot,
+                self.firmware,
+                &self.medium,
+            )?),
         };
         Device::power_on(guest, run, self.timeout)
     }

@@ -1,13 +1,16 @@
 //! A device under test: a guest with the world around it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::boot::{Boot, Tier};
+use crate::disk;
 use crate::guest::{Guest, Presence, Streams, captured};
 use crate::output::Output;
+use crate::qemu::RECORDING;
 use crate::run::Run;
 use crate::settle::settle;
 use crate::world::World;
@@ -79,6 +82,17 @@ impl Device {
     /// The run that this device belongs to.
     pub fn own_run(&self) -> &Run {
         &self.run
+    }
+
+    /// What was written to the disk since the last start, if the boot was asked to record it: a file as the kernel's
+    /// `dm-log-writes` has it. It may be read while the device runs.
+    pub fn recording(&self) -> PathBuf {
+        self.run.directory().join(RECORDING)
+    }
+
+    /// Writes the disk as it was before the first start to `image`, raw: what the recording goes on top of.
+    pub fn first_disk(&self, image: &Path) -> Result<()> {
+        disk::first(self.run.directory(), image)
     }
 
     /// Reboots in order and waits until the device has settled; returns how long that took since it went down.

@@ -13,6 +13,9 @@ use crate::reference::Reference;
 /// The medium is larger than the image, as on a device: the data partition has something to grow into.
 const MEDIUM: u64 = 2 << 30;
 
+/// The copy of the disk before the first start.
+const FIRST: &str = "first.qcow2";
+
 /// The image's `layout.json`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Layout {
@@ -38,40 +41,32 @@ impl Layout {
         serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
     }
 
-    fn boot(&self) -> Result<&Partition> {
-        let boot = self
-            .partitions
-            .iter()
-            .find(|partition| partition.name == "fleet-boot");
-        boot.context("layout.json has no partition fleet-boot")
+    /// Where a partition is on the disk, in bytes: where it begins, and its size.
+    pub(crate) fn partition(&self, name: &str) -> Result<(u64, u64)> {
+        let mut all = self.partitions.iter();
+        let found = all.find(|partition| partition.name == name);
+        let found = found.with_context(|| format!("layout.json has no partition {name}"))?;
+        Ok((found.start, found.size))
     }
 }
 
 /// Makes the disk in `directory`, with the content of the folder `boot` on its boot partition.
 pub(crate) fn make(directory: &Path, reference: &Reference, layout: &Layout, boot: &Path) -> Result<PathBuf> {
-    let disk = directory.join("disk.qcow2");
-    let size = layout.size.max(MEDIUM).to_string();
     let image = reference.disk();
     ensure!(
         image.is_file(),
         "there is no {}: run `cargo xtask image` first",
         image.display()
     );
-    let mut create = Command::new("qemu-img");
-    create
-        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
-        .arg(&image)
-        .arg(&disk)
-        .arg(size);
-    tool(create)?;
+    let disk = over(directory, &image, layout)?;
 
     // mtools cannot write into a qcow2, so the partition makes the detour over a file.
-    let partition = layout.boot()?;
+    let (start, size) = layout.partition("fleet-boot")?;
     let fat = directory.join("boot.fat");
     let mut from = File::open(&image).with_context(|| format!("cannot open {}", image.display()))?;
-    from.seek(SeekFrom::Start(partition.start))?;
+    from.seek(SeekFrom::Start(start))?;
     let mut to = File::create(&fat).with_context(|| format!("cannot create {}", fat.display()))?;
-    std::io::copy(&mut from.take(partition.size), &mut to).context("cannot copy the boot partition")?;
+    std::io::copy(&mut from.take(size), &mut to).context("cannot copy the boot partition")?;
     let mut content = Vec::new();
     for entry in fs::read_dir(boot)? {
         content.push(entry?.path());
@@ -88,14 +83,41 @@ pub(crate) fn make(directory: &Path, reference: &Reference, layout: &Layout, boo
     tool(mcopy)?;
     let mut write = Command::new("qemu-io");
     write.args(["-f", "qcow2", "-c"]);
-    write.arg(format!(
-        "write -q -s boot.fat {} {}",
-        partition.start, partition.size
-    ));
+    write.arg(format!("write -q -s boot.fat {start} {size}"));
     write.arg("disk.qcow2").current_dir(directory);
     tool(write)?;
     fs::remove_file(&fat)?;
     Ok(disk)
+}
+
+/// Makes the disk in `directory` as an overlay over a raw image, as it is.
+pub(crate) fn over(directory: &Path, image: &Path, layout: &Layout) -> Result<PathBuf> {
+    let disk = directory.join("disk.qcow2");
+    let mut create = Command::new("qemu-img");
+    create
+        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .arg(image)
+        .arg(&disk)
+        .arg(layout.size.max(MEDIUM).to_string());
+    tool(create)?;
+    Ok(disk)
+}
+
+/// Keeps a copy of the disk as it is before the first start.
+pub(crate) fn keep_first(disk: &Path) -> Result<()> {
+    let kept = disk.with_file_name(FIRST);
+    let copied = fs::copy(disk, &kept).map(|_| ());
+    copied.with_context(|| format!("cannot write {}", kept.display()))
+}
+
+/// Writes the disk as it was before the first start to `image`, raw and sparse.
+pub(crate) fn first(directory: &Path, image: &Path) -> Result<()> {
+    let mut convert = Command::new("qemu-img");
+    convert
+        .args(["convert", "-f", "qcow2", "-O", "raw"])
+        .arg(directory.join(FIRST))
+        .arg(image);
+    tool(convert)
 }
 
 fn tool(mut command: Command) -> Result<()> {
@@ -122,6 +144,7 @@ mod tests {
         let text = r#"{"size": 9, "command_line": "ro", "partitions":
             [{"name": "fleet-boot", "number": 1, "start": 1048576, "size": 67108864, "guid": "x", "type": "y"}]}"#;
         let layout: Layout = serde_json::from_str(text).unwrap();
-        assert_eq!(layout.boot().unwrap().start, 1 << 20);
+        assert_eq!(layout.partition("fleet-boot").unwrap(), (1 << 20, 64 << 20));
+        assert!(layout.partition("fleet-state").is_err());
     }
 }

@@ -38,12 +38,25 @@ pub(crate) enum Firmware {
     DirectKernel(String),
 }
 
+/// The machine's disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Medium {
+    /// A raw image to start from, in place of the reference image with the run's files on its boot partition.
+    pub(crate) image: Option<PathBuf>,
+    /// Every write and flush is recorded, from each start on.
+    pub(crate) is_recorded: bool,
+}
+
+/// The recording, in the run's folder: `log-writes` of the kernel's device mapper (admin-guide/device-mapper).
+pub(crate) const RECORDING: &str = "disk.log";
+
 /// A machine, running or not.
 pub(crate) struct Qemu {
     run: Arc<Run>,
     reference: Reference,
     layout: Layout,
     disk: PathBuf,
+    is_recorded: bool,
     firmware: Firmware,
     cgroup: PathBuf,
     agent: Agent,
@@ -56,10 +69,23 @@ struct Process {
 }
 
 impl Qemu {
-    /// Makes the run's disk. `boot` is what goes on the boot partition.
-    pub(crate) fn new(run: Arc<Run>, reference: &Reference, boot: &Path, firmware: Firmware) -> Result<Self> {
+    /// Makes the run's disk. `boot` is what goes on the boot partition, where it is not a given image's.
+    pub(crate) fn new(
+        run: Arc<Run>,
+        reference: &Reference,
+        boot: &Path,
+        firmware: Firmware,
+        medium: &Medium,
+    ) -> Result<Self> {
         let layout = Layout::read(reference)?;
-        let disk = disk::make(run.directory(), reference, &layout, boot)?;
+        let disk = match &medium.image {
+            Some(image) => disk::over(run.directory(), image, &layout)?,
+            None => disk::make(run.directory(), reference, &layout, boot)?,
+        };
+        if medium.is_recorded {
+            // What the recording starts from.
+            disk::keep_first(&disk)?;
+        }
         if matches!(firmware, Firmware::Uefi) {
             let variables = run.directory().join("variables.fd");
             fs::copy(FIRMWARE[1], variables).with_context(|| {
@@ -76,6 +102,7 @@ impl Qemu {
             run,
             layout,
             disk,
+            is_recorded: medium.is_recorded,
             firmware,
             cgroup,
             agent,
@@ -124,17 +151,7 @@ impl Qemu {
                 command.args(["-append", &format!("{} {words}", self.layout.command_line)]);
             }
         }
-        // What a killed QEMU loses is what a power cut takes from a disk with a volatile cache: writes since the
-        // guest's last flush, as far as qcow2 keeps their place on the disk in memory. What was flushed stays.
-        // cache=unsafe would lose flushed writes too; cache=directsync would lose nothing but what is in flight.
-        // Against `writeback`, `none` changes only the host's page cache, and asks for O_DIRECT that not every
-        // file system has.
-        command.arg("-drive");
-        command.arg(format!(
-            "if=none,id=disk0,format=qcow2,cache=writeback,file={}",
-            self.disk.display()
-        ));
-        command.args(["-device", "virtio-blk-pci,drive=disk0,bootindex=1"]);
+        command.args(self.medium());
         command.args([
             "-netdev",
             &format!("tap,id=net0,ifname={INTERFACE},script=no,downscript=no"),
@@ -173,6 +190,37 @@ impl Qemu {
         command
     }
 
+    /// The options that give the machine its disk.
+    fn medium(&self) -> Vec<String> {
+        // What a killed QEMU loses is what a power cut takes from a disk with a volatile cache: writes since the
+        // guest's last flush, as far as qcow2 keeps their place on the disk in memory. What was flushed stays.
+        // cache=unsafe would lose flushed writes too; cache=directsync would lose nothing but what is in flight.
+        // Against `writeback`, `none` changes only the host's page cache, and asks for O_DIRECT that not every
+        // file system has.
+        let file = self.disk.display();
+        let mut options = if self.is_recorded {
+            // The number of entries is in the log's first sector: kept current, so that the log can be read while
+            // the machine runs. Nobody cuts the host's power, so the log needs no flush.
+            vec![
+                "-blockdev".into(),
+                format!("driver=qcow2,node-name=overlay,file.driver=file,file.filename={file}"),
+                "-blockdev".into(),
+                format!("driver=file,node-name=recording,filename={RECORDING},cache.no-flush=on"),
+                "-blockdev".into(),
+                "driver=blklogwrites,node-name=disk0,file=overlay,log=recording,log-sector-size=512,\
+                 log-append=off,log-super-update-interval=1"
+                    .into(),
+            ]
+        } else {
+            vec![
+                "-drive".into(),
+                format!("if=none,id=disk0,format=qcow2,cache=writeback,file={file}"),
+            ]
+        };
+        options.extend(["-device".into(), "virtio-blk-pci,drive=disk0,bootindex=1".into()]);
+        options
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.run.directory().join(name)
     }
@@ -199,6 +247,10 @@ impl Guest for Qemu {
     fn start(&mut self) -> Result<()> {
         for socket in ["agent.sock", "qmp.sock", LINK_SOCKET] {
             let _ = fs::remove_file(self.path(socket));
+        }
+        if self.is_recorded {
+            // QEMU opens it and does not make it.
+            fs::File::create(self.path(RECORDING)).context("cannot create the disk's recording")?;
         }
         let log = fs::File::create(self.path("qemu.log")).context("cannot create qemu.log")?;
         let mut nsenter = self

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::disk::Layout;
+
 /// The reference image's files and the folder for runs, below `build/` of the checkout. While a clone of this
 /// lives, `cargo xtask image` keeps these files; newer ones are made beside them.
 #[derive(Debug, Clone)]
@@ -62,6 +64,11 @@ impl Reference {
     /// Where the partitions are on the disk.
     pub fn layout(&self) -> PathBuf {
         self.generation.join("layout.json")
+    }
+
+    /// Where a partition is on the disk, in bytes: where it begins, and its size.
+    pub fn partition(&self, name: &str) -> Result<(u64, u64)> {
+        Layout::read(self)?.partition(name)
     }
 
     /// The configuration used when a run does not name one.

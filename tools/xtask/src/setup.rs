@@ -64,6 +64,9 @@ pub const QEMU: &[Tool] = &[
     tool("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"),
     tool("mcopy", "mtools"),
     tool("ssh", "openssh-client"),
+    tool("e2fsck", "e2fsprogs"),
+    tool("debugfs", "e2fsprogs"),
+    tool("fsck.vfat", "dosfstools"),
 ];
 
 /// What the checks of `cargo xtask test` need beside the image.
@@ -71,6 +74,7 @@ pub const CHECKS: &[Tool] = &[
     tool("git", "git"),
     tool("shellcheck", "shellcheck"),
     tool("dbus-daemon", "dbus-daemon"),
+    tool("strace", "strace"),
     tool("ssh", "openssh-client"),
 ];
 

@@ -4,8 +4,10 @@
 //! place, then the store, then the rename. A text that still lies beside its place says that the rename is missing; a
 //! boot partition that cannot be written is known before the store is, and is recorded there.
 //!
-//! Nothing is synced here: `/boot` is mounted `sync` (etc/fstab), so that each step is on the medium when it returns,
-//! in this order, and a product that mounts it otherwise can lose an export, never the configuration.
+//! Nothing is synced here: `/boot` is mounted `sync` (etc/fstab), so that each step is handed to the medium when it
+//! returns, in this order, and the store's sync between the second and the third flushes the medium's cache. A product
+//! that mounts it otherwise can lose an export without a trace, and with it the change: the old file is taken for an edit
+//! at the next start (docs/durability.md).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
