@@ -6,6 +6,7 @@ mod bench;
 mod image;
 mod layer;
 mod run;
+mod schema;
 mod setup;
 mod step;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     LayerCheck(layer::Arguments),
     /// Writes the recipe's list of crates from Cargo.lock.
     Crates(layer::CratesArguments),
+    /// Writes docs/config.schema.json and docs/config-reference.md of tools/config-reference/keys.
+    Schema(schema::Arguments),
     /// Installs the host tools that the other commands need (Debian and its derivatives).
     Setup(setup::Arguments),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::main(&arguments),
         Command::LayerCheck(arguments) => layer::main(&arguments),
         Command::Crates(arguments) => layer::crates(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema(arguments) => schema::main(&arguments),
         Command::Setup(arguments) => setup::main(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
