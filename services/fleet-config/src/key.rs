@@ -9,6 +9,10 @@ use crate::config;
 use crate::document::KeyPath;
 use crate::value::Refusal;
 
+mod nearest;
+
+pub use nearest::nearest;
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -215,67 +219,9 @@ fn sounds_secret(name: &str) -> bool {
     .any(|sound| name.contains(sound))
 }
 
-/// The known key whose name is nearest to this one, if one is near enough to be what was meant.
-#[must_use]
-pub fn nearest(path: &str) -> Option<&'static str> {
-    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
-    let limit = 1 + path.chars().count() / 6;
-    TABLE
-        .iter()
-        .map(|key| {
-            // The whole path mistyped, or the right name in the wrong place (`sshKeys` for `os.sshKeys`).
-            let whole = distance(&path.to_ascii_lowercase(), &key.path.to_ascii_lowercase());
-            let misplaced = distance(&last(path), &last(key.path))
-                .saturating_mul(2)
-                .saturating_add(1);
-            (whole.min(misplaced), key.path)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= limit)
-        .map(|(_, path)| path)
-}
-
-/// Edits (insert, remove, replace) between two names; far is `usize::MAX`.
-fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().collect();
-    let other: Vec<char> = other.chars().collect();
-    // The names of the table are short: a longer one is no typing error, and costs nothing.
-    if one.len().abs_diff(other.len()) > 8 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_what_was_meant() {
-        let cases = [
-            ("hostnam", Some("hostname")),
-            ("hostName", Some("hostname")),
-            ("ntpServer", Some("ntpServers")),
-            ("sshKeys", Some("os.sshKeys")),
-            ("os.network.conectivity.uri", Some("os.network.connectivity.uri")),
-            ("os.network.connectivity.url", Some("os.network.connectivity.uri")),
-            ("myApplication", None),
-            ("x", None),
-        ];
-        for (typed, meant) in cases {
-            assert_eq!(nearest(typed), meant, "{typed}");
-        }
-    }
 
     #[test]
     fn every_key_is_there_once_and_no_key_is_a_group() {

@@ -185,6 +185,10 @@ fn syntax(text: &str, error: &serde_json::Error) -> SyntaxError {
         other if other.contains("escape") => {
             "this is not an escape of JSON (\\n, \\\", \\\\, \\u and four digits, …)"
         }
+        "invalid number" => {
+            "this is not a number of JSON (no + or 0 before it, and digits on both sides of a point)"
+        }
+        "number out of range" => "this number is larger than any that can be kept",
         "recursion limit exceeded" => "this is nested deeper than 127 levels",
         other if other.starts_with("control character") => {
             "a string must end on its line: a \" is missing, or a control character needs \\u"
