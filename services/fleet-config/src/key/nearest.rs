@@ -29,21 +29,24 @@ pub fn nearest(path: &str) -> Option<&'static str> {
 fn misplaced(path: &str) -> Option<&'static str> {
     let typed = last(path);
     let limit = path.len() / 12;
-    let mut likely = TABLE
-        .iter()
-        .filter(|key| last(key.path).len() >= TELLING)
-        .filter_map(|key| {
-            distance(typed, last(key.path), limit)
-                .map(|cost| (cost, usize::MAX - shared(path, key.path), key.path))
-        })
-        .collect::<Vec<_>>();
-    likely.sort_unstable();
-    match likely.as_slice() {
-        [one] => Some(one.2),
-        // The first by far: fewer slips, or more steps in common.
-        [first, second, ..] if (first.0, first.1) < (second.0, second.1) => Some(first.2),
-        _ => None,
+    // Slips, and steps in common: the fewer and the more, the likelier.
+    let mut best: Option<(usize, usize, &'static str)> = None;
+    let mut is_alone = true;
+    for key in TABLE.iter().filter(|key| last(key.path).len() >= TELLING) {
+        let Some(cost) = distance(typed, last(key.path), limit) else {
+            continue;
+        };
+        let strange = MAX.saturating_sub(shared(path, key.path));
+        match best {
+            Some((least, strangest, _)) if (least, strangest) < (cost, strange) => {}
+            Some((least, strangest, _)) if (least, strangest) == (cost, strange) => is_alone = false,
+            _ => {
+                best = Some((cost, strange, key.path));
+                is_alone = true;
+            }
+        }
     }
+    best.filter(|_| is_alone).map(|(.., meant)| meant)
 }
 
 fn last(path: &str) -> &str {
