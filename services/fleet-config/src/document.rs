@@ -316,3 +316,6 @@ mod tests {
         assert!(secret.to_text().contains("hunter2"), "the file itself keeps it");
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -207,3 +207,6 @@ mod tests {
         assert!(accepted == document(r#"{"os":{"sshKeys":["k"]},"hostname":"a","mine":1}"#));
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -4,6 +4,8 @@
 //! `Wanted` (with the product's [`defaults`]) → `Plan` (pure) → execution → [`report`]. The service is the only
 //! writer of the configuration; `docs/config.md` is the guide, `docs/config-reference.md` the keys.
 
+#[cfg(test)]
+mod arbitrary;
 pub mod authorized_keys;
 mod boot_folder;
 pub mod config;
