@@ -3,6 +3,7 @@
 //! One module a subcommand; each is a thin door to the crate or the tool that does the work.
 
 mod bench;
+mod fuzz;
 mod image;
 mod layer;
 mod run;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Arguments),
     /// Measures what the services cost, in a table and in build/bench.json.
     Bench(bench::Arguments),
+    /// Runs the fuzz targets for a while (nightly Rust and cargo-fuzz).
+    Fuzz(fuzz::Arguments),
     /// Lints the layer, and parses it with BitBake where its layers can be checked out.
     LayerCheck(layer::Arguments),
     /// Writes the recipe's list of crates from Cargo.lock.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Fuzz(arguments) => fuzz::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::LayerCheck(arguments) => layer::main(&arguments),
         Command::Crates(arguments) => layer::crates(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Schema(arguments) => schema::main(&arguments),
