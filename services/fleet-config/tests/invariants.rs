@@ -13,7 +13,8 @@ use proptest::sample::{Index, select};
 #[path = "../../../fuzz/src/lib.rs"]
 mod invariants;
 
-fn files(folder: &str) -> Vec<Vec<u8>> {
+/// Name and content of each file.
+fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
@@ -21,19 +22,20 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
         .collect();
     paths.sort();
     assert!(paths.len() > 5, "{}", folder.display());
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    let file = |path: &std::path::PathBuf| (path.display().to_string(), std::fs::read(path).unwrap());
+    paths.iter().map(file).collect()
 }
 
-fn documents() -> Vec<Vec<u8>> {
+fn documents() -> Vec<(String, Vec<u8>)> {
     let mut documents = files("tests/data/config/good");
     documents.extend(files("tests/data/config/bad"));
     documents
 }
 
-fn each(files: &[Vec<u8>], judge: fn(&[u8])) {
-    for bytes in files {
+fn each(files: &[(String, Vec<u8>)], judge: fn(&[u8])) {
+    for (name, bytes) in files {
         // What cargo test shows of a failed case.
-        println!("{}", bytes.escape_ascii());
+        println!("{name}");
         judge(bytes);
     }
 }
@@ -54,7 +56,7 @@ fn check() {
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), select(&b"{}[]:,\"\\ \n\x000-1.eEtnf/#"[..])];
     let edits = proptest::collection::vec((any::<Index>(), 0..4_u8, byte), 0..4);
-    (select(documents()), edits).prop_map(|(mut bytes, edits)| {
+    (select(documents()), edits).prop_map(|((_, mut bytes), edits)| {
         for (at, kind, byte) in edits {
             let at = at.index(bytes.len() + 1);
             match kind {

@@ -27,6 +27,8 @@ fn names_but<'a>(document: &'a Document, path: &KeyPath) -> Vec<(&'a String, &'a
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn what_is_written_is_read_again(text in prop_oneof![strange(), document()]) {
         let document = parsed(&text);

@@ -16,6 +16,8 @@ fn edited(document: &Document, before: &Document) -> (Document, bool) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn what_is_accepted_is_accepted_again(first in document(), second in document()) {
         let (first, second) = (parsed(&first), parsed(&second));
