@@ -2,13 +2,14 @@
 
 PROFILE ?= release
 BINDIR  ?= target/$(PROFILE)
+FUZZ_SECONDS ?= 60
 # Where the executables go; everything else has its place in dist/.
 LIBEXEC := /usr/libexec/fleet
 # The names that the one executable answers to (services/fleet/src/main.rs).
 APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-preinit \
            fleet-regdomain fleet-watch
 
-.PHONY: help run test test-system bench image install layer-check fmt clean
+.PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
 
 help: ## Shows this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,6 +26,12 @@ test-system: ## The long system tests (QEMU), beyond those of make test
 bench: ## Measures size, memory, wake-ups and sandboxes; writes build/bench.json
 	@cargo xtask bench
 
+fuzz: ## Fuzzes the reader and the checker of config.json, FUZZ_SECONDS (60) each
+	@cargo xtask fuzz --seconds $(FUZZ_SECONDS)
+
+schema: ## Writes the schema and the reference page of config.json from their source
+	@cargo xtask schema
+
 image: ## Builds the reference image below build/reference
 	@cargo xtask image
 
@@ -34,6 +41,7 @@ layer-check: ## Lints the layer, and parses it with BitBake where its layers can
 fmt: ## Formats all Rust code
 	@cargo fmt --all
 	@cargo fmt --all --manifest-path tools/Cargo.toml
+	@cargo fmt --all --manifest-path fuzz/Cargo.toml
 
 # Puts the executables, the names of the one, and dist/ below DESTDIR: for the recipe and for the reference image alike.
 install: ## Installs the executables of $(BINDIR) and dist/ below DESTDIR
@@ -47,4 +55,5 @@ install: ## Installs the executables of $(BINDIR) and dist/ below DESTDIR
 clean: ## Removes what was built
 	cargo clean
 	cargo clean --manifest-path tools/Cargo.toml
+	cargo clean --manifest-path fuzz/Cargo.toml
 	rm -rf build

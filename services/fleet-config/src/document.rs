@@ -429,3 +429,6 @@ mod tests {
         assert!(secret.to_text().contains("hunter2"), "the file itself keeps it");
     }
 }
+
+#[cfg(test)]
+mod laws;

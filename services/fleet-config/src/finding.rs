@@ -278,3 +278,6 @@ mod tests {
         assert!(accepted == document(r#"{"os":{"sshKeys":["k"]},"hostname":"a","mine":1}"#));
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -1,12 +1,18 @@
 //! The table of keys: every key that a `config.json` may hold, and what becomes of it.
 //!
-//! The one list that the reader, the report, the redaction of secrets and `docs/config.md` rest on.
+//! The one list that the reader, the report, the redaction of secrets and the reference
+//! (`docs/config-reference.md`, of `tools/config-reference`) rest on.
 
 use serde_json::Value;
 
 use crate::config;
 use crate::document::KeyPath;
 use crate::value::{self, Refusal};
+
+mod nearest;
+
+pub(crate) use nearest::distance;
+pub use nearest::nearest;
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +44,7 @@ pub struct Key {
     pub(crate) check: fn(&Value) -> Result<(), Refusal>,
 }
 
-/// Every key, in the order of `docs/config.md`.
+/// Every key. What is said about each to people is in `tools/config-reference/keys`.
 pub const TABLE: &[Key] = &[
     applied(
         "hostname",
@@ -197,6 +203,7 @@ pub const TABLE: &[Key] = &[
     not_yet("os.fan.profile"),
     not_yet("os.power.mode"),
     not_yet("os.kernel.extraFirmwareVol"),
+    kept("$schema"),
     kept("installer.secureboot"),
     kept("installer.migrate.force"),
     kept("installer.target_devices"),
@@ -351,67 +358,9 @@ fn sounds_secret(name: &str) -> bool {
     .any(|sound| name.contains(sound))
 }
 
-/// The known key whose name is nearest to this one, if one is near enough to be what was meant.
-#[must_use]
-pub fn nearest(path: &str) -> Option<&'static str> {
-    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
-    let limit = 1 + path.chars().count() / 6;
-    TABLE
-        .iter()
-        .map(|key| {
-            // The whole path mistyped, or the right name in the wrong place (`sshKeys` for `os.sshKeys`).
-            let whole = distance(&path.to_ascii_lowercase(), &key.path.to_ascii_lowercase());
-            let misplaced = distance(&last(path), &last(key.path))
-                .saturating_mul(2)
-                .saturating_add(1);
-            (whole.min(misplaced), key.path)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= limit)
-        .map(|(_, path)| path)
-}
-
-/// Edits (insert, remove, replace) between two names; far is `usize::MAX`.
-pub(crate) fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().collect();
-    let other: Vec<char> = other.chars().collect();
-    // The names of the table are short: a longer one is no typing error, and costs nothing.
-    if one.len().abs_diff(other.len()) > 8 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_what_was_meant() {
-        let cases = [
-            ("hostnam", Some("hostname")),
-            ("hostName", Some("hostname")),
-            ("ntpServer", Some("ntpServers")),
-            ("sshKeys", Some("os.sshKeys")),
-            ("os.network.conectivity.uri", Some("os.network.connectivity.uri")),
-            ("os.network.connectivity.url", Some("os.network.connectivity.uri")),
-            ("myApplication", None),
-            ("x", None),
-        ];
-        for (typed, meant) in cases {
-            assert_eq!(nearest(typed), meant, "{typed}");
-        }
-    }
 
     #[test]
     fn every_key_is_there_once_and_no_key_is_a_group() {
@@ -428,11 +377,11 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_reference_page() {
-        let page = include_str!("../../../docs/config.md");
+        let page = include_str!("../../../docs/config-reference.md");
         for key in TABLE {
             assert!(
                 page.contains(&format!("`{}`", key.path)),
-                "docs/config.md does not name {}",
+                "docs/config-reference.md does not name {}: add it to tools/config-reference/keys, and run `cargo xtask schema`",
                 key.path
             );
         }

@@ -2,8 +2,10 @@
 //!
 //! A setting goes one way: bytes → [`document::Document`] (strict) → [`config::Config`] (valid by construction) →
 //! `Wanted` (with the product's [`defaults`]) → `Plan` (pure) → execution → [`report`]. The service is the only
-//! writer of the configuration; `docs/config.md` is the reference of the keys.
+//! writer of the configuration; `docs/config.md` is the guide, `docs/config-reference.md` the keys.
 
+#[cfg(test)]
+mod arbitrary;
 pub mod authorized_keys;
 mod boot_folder;
 mod certificate;

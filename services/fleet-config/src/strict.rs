@@ -185,6 +185,9 @@ fn syntax(text: &str, error: &serde_json::Error) -> SyntaxError {
         other if other.contains("escape") => {
             "this is not an escape of JSON (\\n, \\\", \\\\, \\u and four digits, …)"
         }
+        "invalid number" => {
+            "this is not a number of JSON (no + or 0 before it, and digits on both sides of a point)"
+        }
         "recursion limit exceeded" => "this is nested deeper than 127 levels",
         other if other.starts_with("control character") => {
             "a string must end on its line: a \" is missing, or a control character needs \\u"
@@ -207,6 +210,10 @@ fn offset_of(text: &str, line: usize, column: usize) -> usize {
     }
     offset
 }
+
+/// How `serde_json` hands a number over that is not a whole one of 64 bits (`arbitrary_precision`): as an object with this
+/// name and the digits as they were written. An object of a file that has this name is read as a number, or refused.
+const NUMBER: &str = "$serde_json::private::Number";
 
 /// Builds a [`Value`] and refuses a name that comes twice.
 struct Strict;
@@ -261,6 +268,13 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
+            if name == NUMBER && object.is_empty() {
+                let digits: String = entries.next_value()?;
+                return digits
+                    .parse()
+                    .map(Value::Number)
+                    .map_err(serde::de::Error::custom);
+            }
             if object.contains_key(&name) {
                 let name: String = name.chars().take(64).collect();
                 return Err(serde::de::Error::custom(format_args!(
@@ -348,6 +362,23 @@ mod tests {
     fn keeps_the_order() {
         let value = value(r#"{"z":1,"a":[true,null,1.5,-2,"é"],"m":{}}"#).unwrap();
         assert_eq!(value.to_string(), r#"{"z":1,"a":[true,null,1.5,-2,"é"],"m":{}}"#);
+    }
+
+    #[test]
+    fn keeps_numbers_as_they_were_written() {
+        for number in [
+            "0",
+            "-1",
+            "1.50",
+            "-0",
+            "18446744073709551616",
+            "123456789012345678901234567890.10",
+        ] {
+            assert_eq!(value(number).unwrap().to_string(), number);
+        }
+        // The sign of the exponent is written out.
+        assert_eq!(value("1e999").unwrap().to_string(), "1e+999");
+        assert!(value(r#"{"$serde_json::private::Number":"x"}"#).is_err());
     }
 
     proptest::proptest! {

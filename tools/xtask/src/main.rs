@@ -3,9 +3,11 @@
 //! One module a subcommand; each is a thin door to the crate or the tool that does the work.
 
 mod bench;
+mod fuzz;
 mod image;
 mod layer;
 mod run;
+mod schema;
 mod setup;
 mod step;
 mod test;
@@ -35,10 +37,14 @@ enum Command {
     Test(test::Arguments),
     /// Measures what the services cost, in a table and in build/bench.json.
     Bench(bench::Arguments),
+    /// Runs the fuzz targets for a while (nightly Rust and cargo-fuzz).
+    Fuzz(fuzz::Arguments),
     /// Lints the layer, and parses it with BitBake where its layers can be checked out.
     LayerCheck(layer::Arguments),
     /// Writes the recipe's list of crates from Cargo.lock.
     Crates(layer::CratesArguments),
+    /// Writes docs/config.schema.json and docs/config-reference.md of tools/config-reference/keys.
+    Schema(schema::Arguments),
     /// Installs the host tools that the other commands need (Debian and its derivatives).
     Setup(setup::Arguments),
 }
@@ -54,8 +60,10 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Fuzz(arguments) => fuzz::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::LayerCheck(arguments) => layer::main(&arguments),
         Command::Crates(arguments) => layer::crates(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema(arguments) => schema::main(&arguments),
         Command::Setup(arguments) => setup::main(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@ mod apt;
 pub mod sources;
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
@@ -13,8 +14,11 @@ use anyhow::{Context, bail};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only says what is missing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fuzz")]
     check: bool,
+    /// Also cargo-fuzz, for `cargo xtask fuzz` (some minutes).
+    #[arg(long)]
+    fuzz: bool,
 }
 
 /// Something a command needs on the host: found by a file, installed by a Debian package.
@@ -89,7 +93,17 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<()> {
         }
         bail!("missing: {}; run `cargo xtask setup`", missing.join(" "));
     }
-    ensure(&groups)
+    ensure(&groups)?;
+    if arguments.fuzz {
+        let status = Command::new("cargo")
+            .args(["install", "--locked", "cargo-fuzz@0.13.2"])
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            bail!("cargo-fuzz cannot be installed: see above");
+        }
+    }
+    Ok(())
 }
 
 /// Installs the packages of the tools that are not there. As another user than root: an error with the command.

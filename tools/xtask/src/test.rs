@@ -140,20 +140,23 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The two cargo workspaces.
+/// The cargo workspaces. That of the fuzz targets has no tests: its functions run in one of fleet-config, with the
+/// committed corpus.
 #[derive(Clone, Copy)]
 enum Workspace {
     Device,
     Tools,
+    Fuzz,
 }
 
 impl Workspace {
-    const ALL: [Self; 2] = [Self::Device, Self::Tools];
+    const ALL: [Self; 3] = [Self::Device, Self::Tools, Self::Fuzz];
 
     const fn manifest(self) -> &'static str {
         match self {
             Self::Device => "Cargo.toml",
             Self::Tools => "tools/Cargo.toml",
+            Self::Fuzz => "fuzz/Cargo.toml",
         }
     }
 }
@@ -163,6 +166,7 @@ impl std::fmt::Display for Workspace {
         f.write_str(match self {
             Self::Device => "services",
             Self::Tools => "tools",
+            Self::Fuzz => "fuzz targets",
         })
     }
 }

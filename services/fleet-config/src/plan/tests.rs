@@ -11,6 +11,8 @@ use crate::defaults::Defaults;
 use crate::document::Document;
 use crate::value::Uuid;
 
+mod laws;
+
 fn data() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/plan")
 }

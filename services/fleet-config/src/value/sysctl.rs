@@ -75,8 +75,7 @@ fn unknown(name: &str) -> Refusal {
     let limit = 1 + name.len() / 4;
     let mut near: Vec<(usize, &str)> = TABLE
         .iter()
-        .map(|parameter| (distance(name, parameter.name), parameter.name))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter_map(|parameter| Some((distance(name, parameter.name, limit)?, parameter.name)))
         .collect();
     near.sort_unstable();
     let names: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
