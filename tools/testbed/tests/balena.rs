@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use testbed::{Device, Tier};
+use testbed::{Device, Tier, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,6 +38,34 @@ fn a_host_name_without_a_file_in_etc() -> Result<()> {
     device.run("getent hosts rooftop")?.succeeds()?;
     device.run("fleet config set hostname ''")?.succeeds()?;
     device.run("uname -n")?.says("0123456")?;
+    Ok(())
+}
+
+#[test]
+fn time_comes_from_the_servers_that_are_named_and_from_no_other() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"ntpServers": "172.31.77.1"}"#)
+        .start()?;
+    device.world().time(Time::On)?;
+    // In a container chronyd does not set the clock, but it does select its source.
+    device.soon(
+        30 * SECOND,
+        "chronyc -n -c sources | cut -d, -f2,3",
+        "*,172.31.77.1",
+    )?;
+    device
+        .run("fleet config set ntpServers '[\"192.0.2.1\", \"192.0.2.2\"]'")?
+        .succeeds()?;
+    device.soon(
+        5 * SECOND,
+        "chronyc -n -c sources | cut -d, -f3 | sort | xargs",
+        "192.0.2.1 192.0.2.2",
+    )?;
+    // "null": none at all, also not the product's pools.
+    device
+        .run(r#"fleet config set ntpServers '"null"'"#)?
+        .succeeds()?;
+    device.soon(5 * SECOND, "chronyc -n -c sources | wc -l", "0")?;
     Ok(())
 }
 
