@@ -15,6 +15,8 @@ use testbed::{Device, Tier, interrupt};
 use crate::image::{self, Need};
 use crate::setup;
 
+mod apply;
+
 /// What `cargo xtask bench` is asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -31,8 +33,8 @@ const RESIDENT: [&str; 4] = ["fleet-config", "fleet-watch", "dbus", "NetworkMana
 
 /// Measures, prints the table and writes the JSON.
 pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    setup::ensure(&[setup::NSPAWN])?;
-    let image = image::ensure(Need::Root)?;
+    setup::ensure(&[setup::NSPAWN, setup::QEMU])?;
+    let image = image::ensure(Need::Disk)?;
     interrupt::handle()?;
     let executable = fs::metadata(image.directory.join("root/usr/libexec/fleet/fleet"))?.len();
 
@@ -83,6 +85,9 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "fleet journal persist >&2; t=$(now); fleet journal volatile >&2; echo $(( $(now) - t ))",
     )?;
 
+    drop(device);
+    let apply = apply::measure(&image::checkout()?, arguments.repeat, arguments.idle)?;
+
     let ours = ["fleet-config", "fleet-watch", "fleet-journal"];
     let sum: u64 = processes
         .iter()
@@ -103,6 +108,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("boot to settled, nspawn         {} ms", settled.as_millis());
     println!("edit of config.json to hostname {edit} ms (250 ms of it wait for the editor to be quiet)");
     println!("journal to flash, to RAM        {persist} ms, {volatile} ms");
+    apply.print();
 
     let value = json!({
         "idle_seconds": arguments.idle,
@@ -112,6 +118,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "edit_to_hostname_ms": edit,
         "journal_persist_ms": persist,
         "journal_volatile_ms": volatile,
+        "apply": apply.json(),
         "processes": processes.iter().map(|process| process.json(baseline)).collect::<Vec<_>>(),
     });
     let path = image::checkout()?.join("build/bench.json");
@@ -246,6 +253,14 @@ fn timed(device: &mut Device, repeat: usize, script: &str) -> anyhow::Result<u64
                 .with_context(|| output.to_string())?,
         );
     }
+    median(times)
+}
+
+/// The middle one.
+fn median(mut times: Vec<u64>) -> anyhow::Result<u64> {
     times.sort_unstable();
-    Ok(times[times.len() / 2])
+    times
+        .get(times.len() / 2)
+        .copied()
+        .context("nothing was measured")
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::world::{Dns, Http, INTERFACE, Link, Modes, Switch, control, init, mdns, network, relay, serve};
+use crate::world::{
+    Dns, Http, INTERFACE, Link, Modes, Switch, Time, control, init, mdns, network, relay, serve,
+};
 
 const USAGE: &str = "\
 world: tells the world around a guest how to behave; to be used in `cargo xtask vm --world '…'`
@@ -13,6 +15,7 @@ world: tells the world around a guest how to behave; to be used in `cargo xtask 
   world http MODE        how every address answers on port 80
   world dns MODE         how every address answers on port 53
   world dhcp on|off      whether there is a DHCP server; a lease that was given stays valid
+  world time MODE        how the world's own address answers NTP; off until told
   world link up|down     whether the guest's cable is plugged in
   world mdns NAME        the IPv4 address that NAME.local has by multicast DNS, or `none`
   world log http|dns|dhcp
@@ -51,6 +54,7 @@ fn command(words: &[&str]) -> Result<String> {
         ["http", mode] => control::ask(&format!("http {}", Http::parse(mode)?)),
         ["dns", mode] => control::ask(&format!("dns {}", Dns::parse(mode)?)),
         ["dhcp", mode] => control::ask(&format!("dhcp {}", Switch::parse(mode)?)),
+        ["time", mode] => control::ask(&format!("time {}", Time::parse(mode)?)),
         ["link", mode] => {
             network::ip(&format!("link set {INTERFACE} {}", Link::parse(mode)?))?;
             control::ask("link mirror")
@@ -67,9 +71,10 @@ fn command(words: &[&str]) -> Result<String> {
 
 fn help() -> String {
     format!(
-        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}",
+        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}\ntime modes:\n{}",
         table::<Http>(),
-        table::<Dns>()
+        table::<Dns>(),
+        table::<Time>()
     )
 }
 

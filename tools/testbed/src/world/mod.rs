@@ -25,6 +25,7 @@ mod mdns;
 mod network;
 mod relay;
 mod serve;
+mod time;
 
 pub(crate) use link::{CARD, SOCKET};
 pub use network::{ADDRESS, INTERFACE};
@@ -114,6 +115,14 @@ modes! {
     Refuse = "refuse", "answers REFUSED";
     Servfail = "servfail", "answers SERVFAIL";
     Wrong = "wrong", "answers that no name exists (NXDOMAIN)";
+}
+
+modes! {
+    /// How the time server behaves, at the world's own address.
+    Time, "time":
+    Off = "off", "never answers";
+    On = "on", "tells the host's time";
+    Ahead = "ahead", "tells a time that is an hour ahead";
 }
 
 modes! {
@@ -219,6 +228,11 @@ impl<'run> World<'run> {
     /// Starts or stops the DHCP server.
     pub fn dhcp(&self, mode: Switch) -> Result<()> {
         self.tell(&format!("dhcp {mode}"))
+    }
+
+    /// Tells the time server how to behave.
+    pub fn time(&self, mode: Time) -> Result<()> {
+        self.tell(&format!("time {mode}"))
     }
 
     /// Plugs the guest's cable in or out.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use crate::boot::Tier;
-use crate::world::{Dns, Http, Modes, READY, Switch, control, dhcp, dns, http, link};
+use crate::world::{Dns, Http, Modes, READY, Switch, Time, control, dhcp, dns, http, link, time};
 
 /// How the servers behave now, and what it takes to change that.
 pub(super) struct Servers {
@@ -15,6 +15,7 @@ pub(super) struct Servers {
     http: Mutex<http::Server>,
     dns: Arc<Mutex<Dns>>,
     dhcp: Mutex<dhcp::Server>,
+    time: Arc<Mutex<Time>>,
     link: link::Mirror,
 }
 
@@ -22,11 +23,14 @@ pub(super) struct Servers {
 pub(super) fn main(tier: Tier, directory: &Path) -> Result<()> {
     let dns = Arc::new(Mutex::new(Dns::Ok));
     dns::start(directory, Arc::clone(&dns))?;
+    let time = Arc::new(Mutex::new(Time::Off));
+    time::start(Arc::clone(&time))?;
     let servers = Servers {
         directory: directory.to_owned(),
         http: Mutex::new(http::Server::start(directory)?),
         dns,
         dhcp: Mutex::new(dhcp::Server::start(directory)?),
+        time,
         link: link::Mirror::start(tier, directory)?,
     };
     let control = control::Socket::bind()?;
@@ -43,6 +47,7 @@ impl Servers {
             ["http", mode] => locked(&self.http).set(mode.parse()?)?,
             ["dns", mode] => *locked(&self.dns) = Dns::parse(mode)?,
             ["dhcp", mode] => locked(&self.dhcp).set(mode.parse()?)?,
+            ["time", mode] => *locked(&self.time) = Time::parse(mode)?,
             ["link", "mirror"] => self.link.mirror()?,
             ["log", what @ ("http" | "dns" | "dhcp")] => {
                 let path = self.directory.join(format!("{what}.log"));
@@ -59,8 +64,9 @@ impl Servers {
         let http: Http = locked(&self.http).mode();
         let dns: Dns = *locked(&self.dns);
         let dhcp: Switch = locked(&self.dhcp).mode();
+        let time: Time = *locked(&self.time);
         Ok(format!(
-            "http {http}\ndns {dns}\ndhcp {dhcp}\nlink {}\n",
+            "http {http}\ndns {dns}\ndhcp {dhcp}\ntime {time}\nlink {}\n",
             link::state()?
         ))
     }

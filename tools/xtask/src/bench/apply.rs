@@ -1,0 +1,342 @@
+//! What it costs to apply an edit of `config.json`: processor time against shell and jq, latency against the bare
+//! writes and calls, and what reaches the flash. All in one run, each against its baseline.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use testbed::{Device, Tier};
+
+use super::{median, ratio};
+use crate::step::Steps;
+
+/// The job by shell and jq.
+const SHELL: &str = include_str!("apply.sh");
+/// The units whose time an apply is.
+const UNITS: [&str; 2] = ["fleet-config", "fleet-helper"];
+/// How long the helper stays after its last call, and some more.
+const HELPER_LEAVES: Duration = Duration::from_secs(7);
+/// The debounce of an edit (`boot_folder.rs`), microseconds.
+const QUIET: u64 = 250_000;
+
+/// An edit of an ordinary file.
+struct Edit {
+    what: &'static str,
+    /// Makes it, each time with another value.
+    script: &'static str,
+    /// Whether the helper is needed, and is to be started for it.
+    is_cold: bool,
+}
+
+const HOSTNAME: &str =
+    r#"sed -i -E "s/\"hostname\": *\"[^\"]*\"/\"hostname\": \"cpu-$RANDOM$RANDOM\"/" /boot/config.json"#;
+
+/// What most keys cost (a file and a call to their owner), and what those cost that need the helper, which is root and
+/// is started by the first call: most of that is systemd's work on the sandbox, and is counted to the unit.
+const EDITS: [Edit; 3] = [
+    Edit {
+        what: "connectivity check",
+        script: r#"sed -i -E "s/\"interval\": *[0-9]*/\"interval\": 1$(( RANDOM % 1000 + 1000 ))/" /boot/config.json"#,
+        is_cold: false,
+    },
+    Edit {
+        what: "host name, helper running",
+        script: HOSTNAME,
+        is_cold: false,
+    },
+    Edit {
+        what: "host name, helper started",
+        script: HOSTNAME,
+        is_cold: true,
+    },
+];
+
+/// Processor time of one edit, microseconds.
+struct Cpu {
+    what: &'static str,
+    ours: u64,
+    shell: u64,
+}
+
+/// What was measured.
+pub(super) struct Apply {
+    cpu: Vec<Cpu>,
+    /// From the closed file to the effect, microseconds.
+    edit: u64,
+    /// The bare writes and calls, microseconds.
+    bare: u64,
+    /// Bytes to the state and to the boot partition for one edit, one `set`, one file written again as it was.
+    flash: Vec<Flash>,
+}
+
+struct Flash {
+    what: &'static str,
+    state: u64,
+    boot: u64,
+}
+
+/// Measures in a container what is time, and in QEMU what reaches a disk.
+pub(super) fn measure(checkout: &Path, repeat: usize, idle: u64) -> anyhow::Result<Apply> {
+    let latency = build(checkout)?;
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    let tools = device.own_run().directory().join("data/bench");
+    fs::create_dir_all(&tools)?;
+    fs::copy(&latency, tools.join("apply_latency")).context("cannot copy the example into the guest")?;
+    fs::write(tools.join("apply.sh"), SHELL)?;
+
+    eprintln!("bench: processor time of {repeat} edits, by the services and by shell and jq");
+    device
+        .run("fleet config set os.network.connectivity.interval 1111")?
+        .succeeds()?;
+    let mut cpu = Vec::new();
+    for edit in &EDITS {
+        cpu.push(Cpu {
+            what: edit.what,
+            ours: ours(&mut device, edit, repeat)?,
+            shell: shell(&mut device, edit, repeat)?,
+        });
+    }
+    eprintln!("bench: latency of {repeat} edits, and of the bare writes and calls");
+    let bare = microseconds(
+        &mut device,
+        &format!("/data/bench/apply_latency bare /data/bench {repeat}"),
+    )?;
+    let edit = microseconds(
+        &mut device,
+        &format!("/data/bench/apply_latency edit /boot/config.json {repeat}"),
+    )?;
+    drop(device);
+    Ok(Apply {
+        cpu,
+        edit,
+        bare,
+        flash: flash(repeat, idle)?,
+    })
+}
+
+impl Apply {
+    /// For people.
+    pub(super) fn print(&self) {
+        println!();
+        println!("processor time of an edit       services   shell and jq");
+        for Cpu { what, ours, shell } in &self.cpu {
+            println!(
+                "  {what:<26}   {ours:>6} µs      {shell:>6} µs   {:>6}",
+                ratio(*shell, *ours)
+            );
+        }
+        println!("from the closed file            {:>8} µs", self.edit);
+        println!("  without the 250 ms of quiet   {:>8} µs", self.latency());
+        println!(
+            "the bare writes and calls       {:>8} µs          {} of them",
+            self.bare,
+            ratio(self.latency(), self.bare)
+        );
+        println!("bytes to flash                     state       boot");
+        for Flash { what, state, boot } in &self.flash {
+            println!("  {what:<28}  {state:>8}   {boot:>8}");
+        }
+    }
+
+    const fn latency(&self) -> u64 {
+        self.edit.saturating_sub(QUIET)
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let cpu = self.cpu.iter().map(|row| {
+            let ratio = ratio(row.shell, row.ours);
+            json!({"what": row.what, "services_us": row.ours, "shell_us": row.shell, "shell_of_services": ratio})
+        });
+        let flash = self.flash.iter();
+        let flash =
+            flash.map(|row| json!({"what": row.what, "state_bytes": row.state, "boot_bytes": row.boot}));
+        json!({
+            "cpu": cpu.collect::<Vec<_>>(),
+            "edit_to_effect_us": self.edit,
+            "quiet_us": QUIET,
+            "bare_us": self.bare,
+            "latency_of_bare": ratio(self.latency(), self.bare),
+            "flash": flash.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Builds the example that measures from inside the guest, with the same optimisation as the services.
+fn build(checkout: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let steps = Steps::new("bench", checkout.join("build/bench.log"));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "fleet-config",
+        ])
+        .args(["--example", "apply_latency", "--manifest-path"])
+        .arg(checkout.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(checkout.join("target"))
+        // From inside `cargo run` it points to the tools workspace.
+        .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("CARGO_TARGET_DIR");
+    steps.say("building the example that measures latency");
+    steps.run("example", &command)?;
+    Ok(checkout.join("target/release/examples/apply_latency"))
+}
+
+/// Processor time of the services for an edit.
+fn ours(device: &mut Device, edit: &Edit, repeat: usize) -> anyhow::Result<u64> {
+    if !edit.is_cold {
+        edited(device, edit, 1)?;
+        return Ok(edited(device, edit, repeat)? / u64::try_from(repeat.max(1))?);
+    }
+    let mut times = Vec::new();
+    for _ in 0..repeat.clamp(1, 5) {
+        thread::sleep(HELPER_LEAVES);
+        times.push(edited(device, edit, 1)?);
+    }
+    median(times)
+}
+
+/// Processor time of the services for so many edits, each applied before the next.
+fn edited(device: &mut Device, edit: &Edit, count: usize) -> anyhow::Result<u64> {
+    let before = spent(device)?;
+    bash(
+        device,
+        &format!("for i in $(seq {count}); do {}; sleep 0.6; done", edit.script),
+    )?;
+    Ok(spent(device)? - before)
+}
+
+/// Runs a script in the guest.
+fn bash(device: &mut Device, script: &str) -> anyhow::Result<testbed::Output> {
+    device
+        .run(&format!("exec bash -c '{}'", script.replace('\'', r"'\''")))?
+        .succeeds()
+}
+
+/// Processor time of our units since their slices' start, microseconds.
+fn spent(device: &mut Device) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for unit in UNITS {
+        let text = device
+            .run(&format!("systemctl show -P CPUUsageNSec {unit}"))?
+            .succeeds()?
+            .text();
+        // A unit that has not run in this boot has none.
+        sum += text.parse::<u64>().unwrap_or(0) / 1000;
+    }
+    Ok(sum)
+}
+
+/// Processor time of the shell's job for one of many edits.
+fn shell(device: &mut Device, edit: &Edit, repeat: usize) -> anyhow::Result<u64> {
+    // Ours rests meanwhile, so that each does the job alone.
+    device.run("systemctl stop fleet-config")?.succeeds()?;
+    let mut times = Vec::new();
+    for _ in 0..repeat.max(1) {
+        let job = "time bash /data/bench/apply.sh /boot/config.json /run/bench";
+        let output = bash(device, &format!("{}; TIMEFORMAT=\"%U %S\"; {job}", edit.script))?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let times_of = text.lines().last().unwrap_or_default();
+        let mut sum = 0;
+        for seconds in times_of.split_whitespace() {
+            // Milliseconds are what bash gives.
+            sum += seconds
+                .replace('.', "")
+                .parse::<u64>()
+                .with_context(|| format!("bash's time: {text}"))?
+                * 1000;
+        }
+        times.push(sum);
+    }
+    device.run("systemctl start fleet-config")?.succeeds()?;
+    median(times)
+}
+
+/// The median of what a command prints, one number a line.
+fn microseconds(device: &mut Device, command: &str) -> anyhow::Result<u64> {
+    let text = device.run(command)?.succeeds()?.text();
+    let times: Result<Vec<u64>, _> = text.lines().map(str::parse).collect();
+    median(times.with_context(|| text.clone())?)
+}
+
+/// What reaches the two partitions, counted by the kernel's block layer in QEMU: for each kind of change, and in
+/// `idle` seconds without one.
+fn flash(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
+    eprintln!("bench: booting QEMU to count what reaches the flash");
+    let mut device = Device::boot(Tier::Qemu).start()?;
+    // What the boot has left to write, and what others write now and then: it is not ours.
+    device
+        .run("systemctl stop chrony systemd-timesyncd 2>/dev/null; sync; sleep 40; sync")?
+        .succeeds()?;
+    let count = repeat.clamp(1, 10);
+    let edit = HOSTNAME.replace("$RANDOM$RANDOM", "$i-$$");
+    // A file beside it costs the editor the same, and us nothing.
+    let beside = edit.replace("config.json", "beside.json");
+    let rows = [
+        (
+            "the editor alone",
+            format!(
+                "cp /boot/config.json /boot/beside.json; for i in $(seq {count}); do {beside}; sleep 4; done"
+            ),
+            count,
+        ),
+        (
+            "an edit",
+            format!("for i in $(seq {count}); do {edit}; sleep 4; done"),
+            count,
+        ),
+        (
+            "fleet config set",
+            format!("for i in $(seq {count}); do fleet config set hostname set-$i; done"),
+            count,
+        ),
+        (
+            "the same edit, the same set",
+            "cp /boot/config.json /run/same; cat /run/same > /boot/config.json; sleep 4; \
+             fleet config set hostname $(uname -n)"
+                .to_owned(),
+            1,
+        ),
+        ("nothing", format!("sleep {idle}"), 1),
+    ];
+    let mut flash = Vec::new();
+    for (what, script, count) in rows {
+        let before = written(&mut device)?;
+        bash(&mut device, &script)?;
+        let after = written(&mut device)?;
+        let count = u64::try_from(count)?;
+        flash.push(Flash {
+            what,
+            state: (after.0 - before.0) / count,
+            boot: (after.1 - before.1) / count,
+        });
+    }
+    ensure!(!flash.is_empty(), "nothing was measured");
+    Ok(flash)
+}
+
+/// Bytes written to the state and to the boot partition since the boot, once everything is written.
+fn written(device: &mut Device) -> anyhow::Result<(u64, u64)> {
+    let text = device
+        .run(
+            "sync; for name in fleet-state fleet-boot; do \
+             awk '{ print $7 * 512 }' /sys/class/block/$(basename $(readlink -f /dev/disk/by-partlabel/$name))/stat; done",
+        )?
+        .succeeds()?
+        .text();
+    let mut lines = text.lines().map(str::parse);
+    match (lines.next(), lines.next()) {
+        (Some(Ok(state)), Some(Ok(boot))) => Ok((state, boot)),
+        _ => anyhow::bail!("the block layer's figures: {text}"),
+    }
+}

@@ -1,0 +1,57 @@
+#!/bin/bash
+# The baseline of `make bench`: what fleet-config does with an edit, done by shell and jq as balenaOS does it: one jq a
+# key, files rendered and compared, owners called when something differs. Usage: apply.sh CONFIG FOLDER
+set -eu
+config=$1
+folder=$2
+mkdir -p "$folder"
+
+get() { jq --raw-output "$1 // empty" "$config"; }
+
+# Puts standard input in place of a file. Fails if it says the same.
+replace() {
+    cat >"$1.new"
+    if cmp --silent "$1.new" "$1"; then
+        rm "$1.new"
+        return 1
+    fi
+    mv "$1.new" "$1"
+}
+
+jq --exit-status 'type == "object"' "$config" >/dev/null
+hostname=$(get .hostname)
+uuid=$(get .uuid)
+persistent=$(get .persistentLogging)
+development=$(get .developmentMode)
+ntp=$(get .ntpServers)
+dns=$(get .dnsServers)
+uri=$(get .os.network.connectivity.uri)
+interval=$(get .os.network.connectivity.interval)
+response=$(get .os.network.connectivity.response)
+random=$(get .os.network.wifi.randomMacAddressScan)
+country=$(get .country)
+ca=$(get .balenaRootCA)
+keys=$(get '(.os.sshKeys // [])[]')
+rules=$(get '(.os.udevRules // {}) | keys[]')
+
+# The copy to go back to.
+if replace "$folder/config.json" <"$config"; then
+    sync --file-system "$folder/config.json"
+fi
+replace "$folder/authorized_keys" <<<"$keys" || true
+replace "$folder/others" <<<"$persistent $development $country $ca $rules" || true
+
+if {
+    printf '[connectivity]\nuri=%s\ninterval=%s\nresponse=%s\n' "$uri" "$interval" "$response"
+    printf '[device]\nwifi.scan-rand-mac-address=%s\n' "$random"
+    [ -z "$dns" ] || printf '[global-dns-domain-*]\nservers=%s\n' "${dns// /,}"
+} | replace "$folder/NetworkManager.conf"; then
+    busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Reload u 1
+fi
+if for server in $ntp; do echo "server $server iburst"; done | replace "$folder/fleet.sources"; then
+    chronyc reload sources >/dev/null
+fi
+name=${hostname:-${uuid:0:7}}
+if [ "$(uname -n)" != "$name" ]; then
+    hostnamectl --transient hostname "$name"
+fi
