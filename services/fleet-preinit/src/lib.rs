@@ -7,6 +7,7 @@
 
 mod api_mounts;
 mod board;
+mod boot;
 mod etc;
 mod journal;
 mod kmsg;
@@ -63,12 +64,13 @@ pub fn main(arguments: &[OsString]) -> Exit {
     Exit::Failure
 }
 
-/// Mounts the state, and tells udev which disk the other partitions are on.
+/// Repairs the boot partition, mounts the state, and tells udev which disk the other partitions are on.
 fn find_file_systems() {
     let place = Path::new(paths::STATE);
     let disk = Disk::of_root();
     if let Ok(disk) = &disk {
         go_on("tell udev the root's disk", udev::supply(disk));
+        go_on("repair the boot partition", boot::repair(disk));
     }
     let mounted = disk
         .map_err(state::Error::Partition)

@@ -1,9 +1,9 @@
-//! What a container has not: udev, and a radio. One boot for all of it.
+//! What a container has not: udev, a radio, and a clock of its own. One boot for all of it.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use testbed::{Device, Tier};
+use testbed::{Device, Tier, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// State, key, value and detail of each key, a blank between them.
@@ -20,6 +20,8 @@ fn udev_rules_and_the_country_take_effect_on_a_machine() -> Result<()> {
 
     udev_rules(&mut device)?;
     country(&mut device)?;
+    scan_address(&mut device)?;
+    clock(&mut device)?;
     device.run("systemctl --failed --no-legend")?.says("")?;
     Ok(())
 }
@@ -90,5 +92,37 @@ fn country(device: &mut Device) -> Result<()> {
     device.run(SHOW)?.mentions("refused country")?;
     device.run("fleet config unset country")?;
     device.soon(SECOND * 30, in_force, "00")?;
+    Ok(())
+}
+
+/// A scan with the radio's own address, or with another: the kernel shows the own one as `permaddr` then.
+fn scan_address(device: &mut Device) -> Result<()> {
+    let scans = "nmcli radio wifi off; sleep 1; nmcli radio wifi on; sleep 2; nmcli device wifi rescan ifname wlan0; \
+                 ip link show wlan0 | grep -c permaddr; true";
+    for (random, others) in [("true", "1"), ("false", "0")] {
+        device
+            .run(&format!(
+                "fleet config set os.network.wifi.randomMacAddressScan {random}"
+            ))?
+            .succeeds()?;
+        device.soon(SECOND * 30, scans, others)?;
+    }
+    Ok(())
+}
+
+/// The clock is set from the server that is named, without any other network.
+fn clock(device: &mut Device) -> Result<()> {
+    device.world().time(Time::Ahead)?;
+    device
+        .run("date +%s > /run/before; fleet config set ntpServers 172.31.77.1")?
+        .succeeds()?;
+    device.soon(
+        SECOND * 60,
+        "test $(( $(date +%s) - $(cat /run/before) )) -gt 3000 && echo an hour later",
+        "an hour later",
+    )?;
+    device
+        .run("chronyc -n -c sources | cut -d, -f3")?
+        .says("172.31.77.1")?;
     Ok(())
 }

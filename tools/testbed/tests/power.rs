@@ -122,14 +122,11 @@ fn comes_online(moment: &Found, disk: &Path) -> Result<()> {
     for name in ["after", "and-again"] {
         let set = format!("fleet config set hostname {name} >/dev/null && fleet config get hostname");
         device.run(&set)?.says(&format!("\"{name}\"")).with_context(at)?;
-        // A FAT in which two names lead to the same clusters may be set read-only by the kernel at any export
-        // (docs/durability.md); the store goes on.
-        if moment.fat_damage.is_empty() {
-            device
-                .run(&format!("grep -c {name} /boot/config.json"))?
-                .says("1")
-                .with_context(at)?;
-        }
+        // Also on a FAT in which two names led to the same clusters: fleet-preinit repairs it.
+        device
+            .run(&format!("grep -c {name} /boot/config.json"))?
+            .says("1")
+            .with_context(at)?;
     }
     device
         .run("systemctl is-system-running; journalctl -b -k -o cat --no-pager | grep -i fat-fs || true")?

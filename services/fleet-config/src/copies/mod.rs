@@ -98,6 +98,9 @@ impl Copies {
                 (stored, Some(error))
             }
         };
+        if let Err(error) = store.sync() {
+            log::warn!("{error}; a power cut may take back the last change");
+        }
         let identity = match stored.identity.or_else(|| store.uuid()) {
             Some(identity) => identity,
             None => Id::random()?.into(),
