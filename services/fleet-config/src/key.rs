@@ -38,168 +38,53 @@ pub struct Key {
     pub class: Class,
     /// Whether its value is never shown.
     pub secret: bool,
-    /// What it may hold, for people; empty for what is not looked at.
-    pub rule: &'static str,
     /// Whether a value keeps the rule.
     pub(crate) check: fn(&Value) -> Result<(), Refusal>,
 }
 
 /// Every key. What is said about each to people is in `tools/config-reference/keys`.
 pub const TABLE: &[Key] = &[
-    applied(
-        "hostname",
-        "a host name (RFC 1123); empty: the first 7 digits of the uuid",
-        config::check_hostname,
-    ),
+    applied("hostname", config::check_hostname),
     Key {
         path: "uuid",
         class: Class::Identity,
         secret: false,
-        rule: "32 hexadecimal digits",
         check: config::check_uuid,
     },
-    applied("persistentLogging", BOOLEAN, config::check_boolean),
-    applied("developmentMode", BOOLEAN, config::check_boolean),
-    applied(
-        "ntpServers",
-        "host names and addresses, separated by spaces or as an array; \"null\": none at all",
-        config::check_time_servers,
-    ),
-    applied(
-        "dnsServers",
-        "IP addresses, separated by spaces or as an array; \"null\": no fallback",
-        config::check_name_servers,
-    ),
-    applied(
-        "os.sshKeys",
-        "an array of ssh public keys",
-        config::check_ssh_keys,
-    ),
-    applied(
-        "os.network.connectivity.uri",
-        "an http or https address; \"null\": no check",
-        config::check_uri,
-    ),
-    applied(
-        "os.network.connectivity.interval",
-        "seconds; 0: no check",
-        config::check_interval,
-    ),
-    applied(
-        "os.network.connectivity.response",
-        "what the answer must begin with; empty: status 204 or no content",
-        config::check_response,
-    ),
-    applied(
-        "os.network.wifi.randomMacAddressScan",
-        BOOLEAN,
-        config::check_boolean,
-    ),
-    applied(
-        "country",
-        "a country's code of two letters (ISO 3166-1); empty: none",
-        config::check_country,
-    ),
-    applied(
-        "balenaRootCA",
-        "base64 of a PEM file with 1 to 16 certificates of authorities; empty: none",
-        config::check_root_ca,
-    ),
-    applied(
-        "os.udevRules",
-        "an object with the text of each udev rule file by its name",
-        config::check_udev_rules,
-    ),
-    applied(
-        "os.timezone",
-        "the name of a time zone (IANA), such as Europe/Berlin; empty: UTC",
-        config::check_timezone,
-    ),
-    applied(
-        "os.journal.maxUse",
-        "bytes, or a string with K, M or G: 8M to 64G",
-        config::check_max_use,
-    ),
-    applied(
-        "os.journal.keepFree",
-        "bytes, or a string with K, M or G: 1M to 64G",
-        config::check_keep_free,
-    ),
-    applied(
-        "os.journal.retention",
-        "seconds: 3600 to 316224000; 0: no limit",
-        config::check_retention,
-    ),
-    applied(
-        "os.journal.rateLimit.interval",
-        "seconds: 1 to 3600; 0: no limit",
-        config::check_rate_interval,
-    ),
-    applied(
-        "os.journal.rateLimit.burst",
-        "messages: 100 to 1000000; 0: no limit",
-        config::check_rate_burst,
-    ),
-    applied(
-        "os.sysctl",
-        "an object of kernel parameters of the list in docs/config.md and whole numbers",
-        config::check_sysctl,
-    ),
-    applied(
-        "os.proxy.http",
-        "http://HOST:PORT, without user and password; empty: none",
-        config::check_proxy,
-    ),
-    applied(
-        "os.proxy.https",
-        "http://HOST:PORT, without user and password; empty: none",
-        config::check_proxy,
-    ),
-    applied(
-        "os.proxy.noProxy",
-        "hosts, domains, addresses and networks, with commas or spaces or as an array",
-        config::check_no_proxy,
-    ),
-    applied("os.watchdog.runtime", WATCHDOG, config::check_watchdog),
-    applied("os.watchdog.reboot", WATCHDOG, config::check_watchdog),
-    later("os.vpn.type", "openvpn or wireguard", value::check_type),
-    later_secret(
-        "os.vpn.openvpn.config",
-        "the text of a client's configuration (openvpn(8))",
-        value::check_openvpn_config,
-    ),
-    later("os.vpn.openvpn.username", "one line", value::check_secret_line),
-    later_secret("os.vpn.openvpn.password", "one line", value::check_secret_line),
-    later_secret(
-        "os.vpn.wireguard.privateKey",
-        "32 bytes in base64 (wg(8))",
-        value::check_key,
-    ),
-    later(
-        "os.vpn.wireguard.addresses",
-        "addresses with prefix lengths, separated by spaces or as an array",
-        value::check_addresses,
-    ),
-    later(
-        "os.vpn.wireguard.dns",
-        "addresses and search domains, separated by spaces or as an array",
-        value::check_dns,
-    ),
-    later(
-        "os.vpn.wireguard.mtu",
-        "1280 to 65535; 0: the kernel's",
-        value::check_mtu,
-    ),
-    later(
-        "os.vpn.wireguard.peers",
-        "an array of objects with publicKey, presharedKey, endpoint, allowedIPs, persistentKeepalive",
-        value::check_peers,
-    ),
-    later_secret(
-        "os.network.profiles",
-        "an object of names and texts of NetworkManager keyfiles",
-        value::check_profiles,
-    ),
+    applied("persistentLogging", config::check_boolean),
+    applied("developmentMode", config::check_boolean),
+    applied("ntpServers", config::check_time_servers),
+    applied("dnsServers", config::check_name_servers),
+    applied("os.sshKeys", config::check_ssh_keys),
+    applied("os.network.connectivity.uri", config::check_uri),
+    applied("os.network.connectivity.interval", config::check_interval),
+    applied("os.network.connectivity.response", config::check_response),
+    applied("os.network.wifi.randomMacAddressScan", config::check_boolean),
+    applied("country", config::check_country),
+    applied("balenaRootCA", config::check_root_ca),
+    applied("os.udevRules", config::check_udev_rules),
+    applied("os.timezone", config::check_timezone),
+    applied("os.journal.maxUse", config::check_max_use),
+    applied("os.journal.keepFree", config::check_keep_free),
+    applied("os.journal.retention", config::check_retention),
+    applied("os.journal.rateLimit.interval", config::check_rate_interval),
+    applied("os.journal.rateLimit.burst", config::check_rate_burst),
+    applied("os.sysctl", config::check_sysctl),
+    applied("os.proxy.http", config::check_proxy),
+    applied("os.proxy.https", config::check_proxy),
+    applied("os.proxy.noProxy", config::check_no_proxy),
+    applied("os.watchdog.runtime", config::check_watchdog),
+    applied("os.watchdog.reboot", config::check_watchdog),
+    later("os.vpn.type", value::check_type),
+    later_secret("os.vpn.openvpn.config", value::check_openvpn_config),
+    later("os.vpn.openvpn.username", value::check_secret_line),
+    later_secret("os.vpn.openvpn.password", value::check_secret_line),
+    later_secret("os.vpn.wireguard.privateKey", value::check_key),
+    later("os.vpn.wireguard.addresses", value::check_addresses),
+    later("os.vpn.wireguard.dns", value::check_dns),
+    later("os.vpn.wireguard.mtu", value::check_mtu),
+    later("os.vpn.wireguard.peers", value::check_peers),
+    later_secret("os.network.profiles", value::check_profiles),
     not_yet("os.fan.profile"),
     not_yet("os.power.mode"),
     not_yet("os.kernel.extraFirmwareVol"),
@@ -233,38 +118,28 @@ pub const TABLE: &[Key] = &[
     kept("debug"),
 ];
 
-const BOOLEAN: &str = "true or false; also 1, 0, \"true\", \"false\", \"1\", \"0\"";
-
-const WATCHDOG: &str = "seconds: 10 to 600; 0: off";
-
-const fn applied(path: &'static str, rule: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
+const fn applied(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
         path,
         class: Class::Applied,
         secret: false,
-        rule,
         check,
     }
 }
 
-const fn later(path: &'static str, rule: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
+const fn later(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
         path,
         class: Class::Later,
         secret: false,
-        rule,
         check,
     }
 }
 
-const fn later_secret(
-    path: &'static str,
-    rule: &'static str,
-    check: fn(&Value) -> Result<(), Refusal>,
-) -> Key {
+const fn later_secret(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
         secret: true,
-        ..later(path, rule, check)
+        ..later(path, check)
     }
 }
 
@@ -273,7 +148,6 @@ const fn not_yet(path: &'static str) -> Key {
         path,
         class: Class::NotYet,
         secret: false,
-        rule: "",
         check: anything,
     }
 }
@@ -283,7 +157,6 @@ const fn kept(path: &'static str) -> Key {
         path,
         class: Class::Kept,
         secret: false,
-        rule: "",
         check: anything,
     }
 }
@@ -293,7 +166,6 @@ const fn secret(path: &'static str) -> Key {
         path,
         class: Class::Kept,
         secret: true,
-        rule: "",
         check: anything,
     }
 }
