@@ -213,7 +213,16 @@ fn edited(device: &mut Device, edit: &Edit, count: usize) -> anyhow::Result<u64>
         device,
         &format!("for i in $(seq {count}); do {}; sleep 0.6; done", edit.script),
     )?;
-    Ok(spent(device)? - before)
+    let after = spent(device)?;
+    // A run of a unit counts from its own start.
+    let spent = before.iter().zip(after).map(|((run, before), (now, after))| {
+        if *run == now {
+            after.saturating_sub(*before)
+        } else {
+            after
+        }
+    });
+    Ok(spent.sum())
 }
 
 /// Runs a script in the guest.
@@ -223,18 +232,21 @@ fn bash(device: &mut Device, script: &str) -> anyhow::Result<testbed::Output> {
         .succeeds()
 }
 
-/// Processor time of our units since their slices' start, microseconds.
-fn spent(device: &mut Device) -> anyhow::Result<u64> {
-    let mut sum = 0;
+/// Of each of our units: which run of it this is, and its processor time so far in microseconds.
+fn spent(device: &mut Device) -> anyhow::Result<Vec<(String, u64)>> {
+    let mut units = Vec::new();
     for unit in UNITS {
         let text = device
-            .run(&format!("systemctl show -P CPUUsageNSec {unit}"))?
+            .run(&format!(
+                "systemctl show -P InvocationID {unit}; systemctl show -P CPUUsageNSec {unit}"
+            ))?
             .succeeds()?
             .text();
+        let (run, time) = text.rsplit_once('\n').unwrap_or(("", &text));
         // A unit that has not run in this boot has none.
-        sum += text.parse::<u64>().unwrap_or(0) / 1000;
+        units.push((run.to_owned(), time.parse::<u64>().unwrap_or(0) / 1000));
     }
-    Ok(sum)
+    Ok(units)
 }
 
 /// Processor time of the shell's job for one of many edits.
