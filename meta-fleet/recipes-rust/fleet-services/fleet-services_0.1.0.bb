@@ -54,10 +54,13 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${nonarch_libdir}/udev \
                 ${systemd_unitdir}"
 
-# fleet-preinit finds and repairs the state partition; fleet-host-keys makes keys; the helper reloads chrony.
-RDEPENDS:${PN} = "e2fsprogs-e2fsck \
+# fleet-preinit finds and repairs the state and the boot partition; fleet-host-keys makes keys; the helper reloads chrony;
+# fleet-regdomain runs iw.
+RDEPENDS:${PN} = "dosfstools \
+                  e2fsprogs-e2fsck \
                   openssh-keygen \
                   systemd \
                   util-linux-blkid"
 RRECOMMENDS:${PN} = "chronyc \
+                     iw \
                      networkmanager-daemon"

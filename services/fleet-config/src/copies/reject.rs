@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Copies;
 use super::problem::note;
 use crate::boot_folder::QUIET;
+use crate::document::MAX_BYTES;
 use crate::store::Hash;
 
 /// A broken file that was seen.
@@ -39,7 +40,7 @@ impl Copies {
             note(&mut self.problems.boot, Some(problem));
             self.suspect = Some(suspect);
         } else {
-            self.reject(&suspect.why);
+            self.reject(&suspect);
         }
     }
 
@@ -54,7 +55,8 @@ impl Copies {
 
     /// Puts the file aside. In this order, so that a power cut at any step leaves either the broken file, which is
     /// rejected again, or the reason for its absence.
-    fn reject(&mut self, why: &str) {
+    fn reject(&mut self, suspect: &Suspect) {
+        let why = suspect.why.as_str();
         self.stored.boot.rejected = Some(why.to_owned());
         self.store();
         let reason = self.reason(why);
@@ -68,12 +70,24 @@ impl Copies {
         if let Err(error) = explained {
             log::warn!("{error}");
         }
-        if let Err(error) = put_aside(&path, &with(&path, ".rejected")) {
+        let aside = with(&path, ".rejected");
+        if let Err(error) = put_aside(&path, &aside) {
             let problem = format!(
                 "config.json: {why}; it cannot be put aside: {error}; {}",
                 self.instead()
             );
             note(&mut self.problems.boot, Some(problem));
+            return;
+        }
+        // Somebody may have saved another one between the last look and the rename: that one is looked at by itself.
+        let moved = file::read(&aside, MAX_BYTES).ok().map(|bytes| Hash::of(&bytes));
+        if moved
+            .zip(suspect.content)
+            .is_some_and(|(moved, broken)| moved != broken)
+            && fs::rename(&aside, &path).is_ok()
+        {
+            self.stored.boot.rejected = None;
+            self.store();
             return;
         }
         self.seen = None;
@@ -123,7 +137,8 @@ fn put_aside(path: &Path, aside: &Path) -> io::Result<()> {
     match fs::rename(path, aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             // A folder cannot take the place of a file, nor a file that of a folder.
-            if fs::symlink_metadata(aside)?.is_dir() {
+            let is_folder = fs::symlink_metadata(aside).map(|found| found.is_dir());
+            if is_folder.map_err(|_| error)? {
                 fs::remove_dir_all(aside)?;
             } else {
                 fs::remove_file(aside)?;
