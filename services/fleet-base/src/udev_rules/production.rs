@@ -1,8 +1,8 @@
 //! What a rule may do on a device in production.
 //!
 //! Two promises: no rule makes anybody root, and none takes the device off the network or keeps it from booting.
-//! Matching is free. Of what changes something, what is listed here is allowed, and everything else is refused with its
-//! reason.
+//! Matching is free, as long as it reads the device only. Of what changes something, what is listed here is allowed, and
+//! everything else is refused with its reason.
 
 use super::Problem;
 use super::grammar::{Assignment, Operator, Token};
