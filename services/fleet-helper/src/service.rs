@@ -134,9 +134,10 @@ impl Object for Helper {
                     let mut arguments = call.arguments()?;
                     let rules: Vec<(String, String)> = arguments.take()?;
                     let rules = RuleSet::new(rules, arguments.take()?)?;
-                    let refused = udev::set(&rules)
-                        .await
-                        .map_err(|error| failed("cannot set the udev rules", &error))?;
+                    let refused = udev::set(&rules).await.map_err(|error| match error {
+                        udev::Error::Busy => Error::Busy(error.to_string()),
+                        error => failed("cannot set the udev rules", &error),
+                    })?;
                     return Ok(Some(refused.into()));
                 }
                 "SetTrustStore" => {

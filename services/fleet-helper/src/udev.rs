@@ -14,6 +14,8 @@ use std::time::Duration;
 use fleet_base::command::{self, run};
 use fleet_base::file::{self, Durability};
 use fleet_base::{paths, udev_rules};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use crate::argument::RuleSet;
 
@@ -21,8 +23,14 @@ const SUFFIX: &str = udev_rules::OURS;
 const MODE: u32 = 0o644;
 /// Where rules are verified first: private to this unit (`PrivateTmp=`), so that udev sees none of it.
 const STAGING: &str = "/tmp/udev";
-/// A call of udevadm. Each takes milliseconds; a small board in its start takes its time. Callers wait for ten seconds.
+/// A call of udevadm. Each takes milliseconds; a small board in its start takes its time.
 const LIMIT: Duration = Duration::from_secs(3);
+/// All calls of udevadm for one set of rules, and the wait for the set before. Callers wait for ten seconds.
+const LIMIT_OF_ALL: Duration = Duration::from_secs(8);
+/// The set that is being made: files, and what udev has read, must be of the same one.
+static UNDER_WAY: Mutex<()> = Mutex::const_new(());
+/// What a udevadm says that cannot verify.
+const UNKNOWN_VERB: &str = "Unknown command verb";
 /// The longest text of a rule file that is there already.
 const MAX_OLD: u64 = 1 << 20;
 
@@ -35,6 +43,10 @@ pub(crate) enum Error {
     File(file::Error),
     /// udevadm failed.
     Command(command::Error),
+    /// Another set is being made.
+    Busy,
+    /// All together took longer than [`LIMIT_OF_ALL`].
+    Late,
 }
 
 impl fmt::Display for Error {
@@ -43,6 +55,8 @@ impl fmt::Display for Error {
             Self::Folder(path, error) => write!(f, "cannot use {}: {error}", path.display()),
             Self::File(error) => error.fmt(f),
             Self::Command(error) => error.fmt(f),
+            Self::Busy => f.write_str("other rules are being set; try again"),
+            Self::Late => write!(f, "it took longer than {} s", LIMIT_OF_ALL.as_secs()),
         }
     }
 }
@@ -53,6 +67,7 @@ impl std::error::Error for Error {
             Self::Folder(_, error) => Some(error),
             Self::File(error) => Some(error),
             Self::Command(error) => Some(error),
+            Self::Busy | Self::Late => None,
         }
     }
 }
@@ -74,7 +89,11 @@ impl From<command::Error> for Error {
 /// # Errors
 /// See [`Error`]. What was done before stays done; the call may be repeated.
 pub(crate) async fn set(rules: &RuleSet) -> Result<Vec<String>, Error> {
-    let refused = verify_all(rules).await?;
+    let deadline = Instant::now() + LIMIT_OF_ALL;
+    let _alone = timeout_at(deadline, UNDER_WAY.lock())
+        .await
+        .map_err(|_| Error::Busy)?;
+    let refused = verify_all(rules, deadline).await?;
     let good: Vec<(&str, &str)> = rules
         .iter()
         .zip(&refused)
@@ -88,7 +107,7 @@ pub(crate) async fn set(rules: &RuleSet) -> Result<Vec<String>, Error> {
             "udev rule files of the configuration changed; {} are there",
             good.len()
         );
-        if let Err(error) = announce(&changed).await {
+        if let Err(error) = announce(&changed, deadline).await {
             // Or the next call would find nothing to do.
             replace(folder, &[])?;
             return Err(error);
@@ -98,14 +117,23 @@ pub(crate) async fn set(rules: &RuleSet) -> Result<Vec<String>, Error> {
 }
 
 /// Makes udev read its rules again, and look at the devices that the changed ones are about.
-async fn announce(changed: &[String]) -> Result<(), Error> {
-    run("udevadm", &["control", "--reload"], LIMIT).await?;
-    trigger(changed).await
+async fn announce(changed: &[String], deadline: Instant) -> Result<(), Error> {
+    udevadm(&["control", "--reload"], deadline).await?;
+    trigger(changed, deadline).await
+}
+
+/// Runs it, for no longer than is left.
+async fn udevadm(arguments: &[&str], deadline: Instant) -> Result<(), Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Error::Late);
+    }
+    Ok(run("udevadm", arguments, LIMIT.min(left)).await?)
 }
 
 /// Asks udev itself (udevadm(8), since systemd 254) why it would not take each; an empty text if it does. Names of users
 /// and groups that do not exist count.
-async fn verify_all(rules: &RuleSet) -> Result<Vec<String>, Error> {
+async fn verify_all(rules: &RuleSet, deadline: Instant) -> Result<Vec<String>, Error> {
     let staging = Path::new(STAGING);
     std::fs::create_dir_all(staging).map_err(|error| Error::Folder(staging.to_owned(), error))?;
     let mut paths = Vec::new();
@@ -116,9 +144,9 @@ async fn verify_all(rules: &RuleSet) -> Result<Vec<String>, Error> {
     }
     let mut refused = vec![String::new(); paths.len()];
     // All at once; one by one only to find out which it is.
-    if !paths.is_empty() && !verify(&paths).await?.is_empty() {
+    if !paths.is_empty() && !verify(&paths, deadline).await?.is_empty() {
         for (reason, path) in refused.iter_mut().zip(&paths) {
-            *reason = verify(std::slice::from_ref(path)).await?;
+            *reason = verify(std::slice::from_ref(path), deadline).await?;
             if !reason.is_empty() {
                 log::warn!("udev does not take a rule file: {reason}");
             }
@@ -129,18 +157,25 @@ async fn verify_all(rules: &RuleSet) -> Result<Vec<String>, Error> {
 }
 
 /// What udev says against files.
-async fn verify(paths: &[String]) -> Result<String, Error> {
+async fn verify(paths: &[String], deadline: Instant) -> Result<String, Error> {
     let mut arguments = vec!["verify", "--no-style", "--no-summary"];
     arguments.extend(paths.iter().map(String::as_str));
-    match run("udevadm", &arguments, LIMIT).await {
+    match udevadm(&arguments, deadline).await {
         Ok(()) => Ok(String::new()),
-        Err(command::Error::Failed(_, _, said)) if said.contains("command verb") => {
+        Err(Error::Command(command::Error::Failed(_, _, said))) if cannot_verify(&said) => {
             log::info!("this udevadm cannot verify rules; udev takes them as they are");
             Ok(String::new())
         }
-        Err(command::Error::Failed(_, _, said)) => Ok(said.replace(&format!("{STAGING}/"), "")),
-        Err(error) => Err(error.into()),
+        Err(Error::Command(command::Error::Failed(_, _, said))) => {
+            Ok(said.replace(&format!("{STAGING}/"), ""))
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// Whether udevadm is older than 254. What it says of rules has their text, but begins with the name of the file.
+fn cannot_verify(said: &str) -> bool {
+    said.starts_with(UNKNOWN_VERB)
 }
 
 /// Makes the files of ours in `folder` exactly these. Returns the texts that came, went or changed: both, where one
@@ -183,7 +218,7 @@ fn replace(folder: &Path, rules: &[(&str, &str)]) -> Result<Vec<String>, Error> 
 
 /// Tells the kernel to announce the devices again that these rules are about: as a change, so that nothing is set up
 /// anew, and only the subsystems that the rules name, where they do.
-async fn trigger(changed: &[String]) -> Result<(), Error> {
+async fn trigger(changed: &[String], deadline: Instant) -> Result<(), Error> {
     let subsystems: Option<Vec<Vec<String>>> =
         changed.iter().map(|text| udev_rules::subsystems(text)).collect();
     let mut options: Vec<String> = vec!["--action=change".to_owned()];
@@ -195,12 +230,32 @@ async fn trigger(changed: &[String]) -> Result<(), Error> {
     }
     let mut arguments = vec!["trigger"];
     arguments.extend(options.iter().map(String::as_str));
-    Ok(run("udevadm", &arguments, LIMIT).await?)
+    udevadm(&arguments, deadline).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_cannot_say_that_udevadm_is_old() {
+        assert!(cannot_verify("Unknown command verb verify."));
+        assert!(cannot_verify("Unknown command verb 'verify'."));
+        assert!(!cannot_verify(
+            "/tmp/udev/56.rules:1 Unknown user 'Unknown command verb', ignoring."
+        ));
+        assert!(!cannot_verify(""));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_the_set_before_and_no_longer_than_callers() {
+        let rules = RuleSet::new(Vec::new(), false).unwrap();
+        let _other = UNDER_WAY.lock().await;
+        let begin = Instant::now();
+        assert!(matches!(set(&rules).await, Err(Error::Busy)));
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        assert!(matches!(udevadm(&["control"], begin).await, Err(Error::Late)));
+    }
 
     #[test]
     fn makes_the_set_exact_and_leaves_others_alone() {

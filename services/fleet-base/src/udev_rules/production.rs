@@ -1,8 +1,8 @@
 //! What a rule may do on a device in production.
 //!
 //! Two promises: no rule makes anybody root, and none takes the device off the network or keeps it from booting.
-//! Matching is free. Of what changes something, what is listed here is allowed, and everything else is refused with its
-//! reason.
+//! Matching is free, as long as it reads the device only. Of what changes something, what is listed here is allowed, and
+//! everything else is refused with its reason.
 
 use super::Problem;
 use super::grammar::{Assignment, Operator, Token};
@@ -45,9 +45,39 @@ const OPTIONS: &[&str] = &[
     "watch",
 ];
 
-/// Device nodes without which nothing runs as another user than root, and those that are memory.
-const SYSTEM_NODES: &[&str] = &[
-    "console", "full", "kmem", "kmsg", "mem", "null", "port", "ptmx", "random", "tty", "urandom", "zero",
+/// Subsystems whose device nodes a rule may give to somebody. Not among them: `block` and `mem`, which are the whole
+/// system, `misc` and `vc`, and `rtc`, its clock. `net` has no nodes.
+const GIVEN: &[&str] = &[
+    "drm",
+    "gpio",
+    "graphics",
+    "hidraw",
+    "i2c-dev",
+    "iio",
+    "input",
+    "leds",
+    "media",
+    "pwm",
+    "sound",
+    "spidev",
+    "tty",
+    "usb",
+    "usbmisc",
+    "video4linux",
+];
+
+/// What the kernel names of serial ports begin with: that of a terminal goes on with a digit, or is `tty`, `console` or
+/// `ptmx`.
+const SERIAL: &[&str] = &[
+    "rfcomm", "ttyACM", "ttyAMA", "ttyAML", "ttyGS", "ttyHS", "ttyLP", "ttyMSM", "ttyO", "ttyPS", "ttyS",
+    "ttyTHS", "ttyUL", "ttyUSB", "ttymxc",
+];
+
+/// Links in `/dev`, and folders of them, that are others' or take the place of a node that every program needs.
+const TAKEN: &[&str] = &[
+    "block", "bus", "char", "console", "core", "fd", "fleet", "full", "initctl", "kmem", "kmsg", "log",
+    "mapper", "mem", "null", "port", "ptmx", "pts", "random", "root", "shm", "stderr", "stdin", "stdout",
+    "tty", "urandom", "zero",
 ];
 
 const RUNS: &str = "it runs a program as root";
@@ -66,6 +96,9 @@ pub(super) fn check(line: usize, tokens: &[Token]) -> Result<(), Problem> {
 /// Why a token is refused.
 fn refused(token: &Token, rule: &[Token]) -> Option<&'static str> {
     let attribute = token.attribute.as_deref().unwrap_or("");
+    if let Some(why) = reads(token, attribute) {
+        return Some(why);
+    }
     // These act while they are matched: the operator makes no difference.
     match token.key.as_str() {
         "PROGRAM" | "RUN" => return Some(RUNS),
@@ -106,15 +139,88 @@ fn import(kind: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// `disk/fleet/` are the partitions that the device mounts; `..` leaves the folder that a name seems to be in.
-fn symlink(value: &str) -> Option<&'static str> {
-    let mut parts = value.split(['/', ' ']);
-    if parts.clone().any(|part| part == "..") {
-        return Some("a link leads out of its folder");
+/// Every match reads, and so does what a value puts in: only attributes of the device itself, and of its parents.
+fn reads(token: &Token, attribute: &str) -> Option<&'static str> {
+    const WHY: &str = "it reads outside of the device: no .., and no / or [ at the beginning";
+    let outside = |name: &str| name.contains("..") || name.trim_start().starts_with(['/', '[']);
+    let name = match token.key.as_str() {
+        "ATTR" | "ATTRS" | "SYSCTL" => attribute,
+        "TEST" => token.value.as_str(),
+        _ => "",
+    };
+    let Some(expanded) = expanded(name) else {
+        return Some("in a name, only $kernel, $number, $major and $minor (%k %n %M %m) are put in");
+    };
+    let put_in = ["$attr{", "$sysfs{", "%s{"]
+        .iter()
+        .flat_map(|start| token.value.split(start).skip(1))
+        .any(|name| outside(name.split('}').next().unwrap_or(name)));
+    (outside(name) || outside(&expanded) || put_in).then_some(WHY)
+}
+
+/// A text as udev makes it before it uses it, with `0` where it puts in a number or the kernel's name of the device, and
+/// nothing for the number in that name: there may be none. `None` if it puts in anything else, which may be any text.
+fn expanded(text: &str) -> Option<String> {
+    const SUBSTITUTIONS: &[&str] = &["$kernel", "$major", "$minor", "$number", "%M", "%k", "%m", "%n"];
+    const MAY_BE_EMPTY: &[&str] = &["$number", "%n"];
+    let mut all = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['$', '%']) {
+        let (before, after) = rest.split_at(at);
+        all.push_str(before);
+        if after.starts_with("$$") || after.starts_with("%%") {
+            all.push_str(&after[..1]);
+            rest = &after[2..];
+        } else {
+            let name = SUBSTITUTIONS.iter().find(|name| after.starts_with(**name))?;
+            if !MAY_BE_EMPTY.contains(name) {
+                all.push('0');
+            }
+            rest = &after[name.len()..];
+            // udev takes what is in braces for an argument, whatever is before them.
+            if rest.starts_with('{') {
+                return None;
+            }
+        }
     }
-    parts
-        .any(|part| part == "fleet")
-        .then_some("the links in disk/fleet/ are the partitions that the device mounts")
+    all.push_str(rest);
+    Some(all)
+}
+
+/// A link of a rule must take the place of none that the system opens. In `disk/` are the links by which it finds its
+/// partitions, each in a folder (`by-label/`, `fleet/`): a rule may add a plain name beside those.
+fn symlink(value: &str) -> Option<&'static str> {
+    let Some(expanded) = expanded(value) else {
+        return Some(
+            "of what udev puts in, a link may have $kernel, $number, $major and $minor (%k %n %M %m) only",
+        );
+    };
+    // udev makes its links of the words.
+    let literal = value == expanded;
+    value
+        .split_ascii_whitespace()
+        .chain(
+            expanded
+                .split_ascii_whitespace()
+                // Without a number, `camera/%n` is a folder, and udev makes no link.
+                .map(|link| link.strip_suffix('/').unwrap_or(link)),
+        )
+        .find_map(|link| {
+            let parts: Vec<&str> = link.split('/').collect();
+            if parts.iter().any(|part| ["", ".", ".."].contains(part)) {
+                return Some("a link is a path below /dev without a slash at its ends, . and ..");
+            }
+            match parts.as_slice() {
+                ["disk", name] if literal && *name != "fleet" && !name.starts_with("by-") => None,
+                ["disk", ..] => {
+                    Some("by the links in disk/ the device finds its partitions; disk/NAME is free")
+                }
+                [first, ..] if TAKEN.contains(first) => {
+                    Some("the system has this link or device node itself")
+                }
+                _ => None,
+            }
+        })
 }
 
 /// Properties are the environment of the programs that the system's own rules run, and what systemd and
@@ -146,39 +252,40 @@ fn is_option(value: &str, option: &str) -> bool {
     }
 }
 
-/// Who may use a device node: of devices that the rule names, and not of those that everything rests on.
+/// Who may use a device node: of devices that the rule itself names by their subsystem, so that it is none of those that
+/// everything rests on. Those of the subsystem `tty` are terminals too: the rule says that it is about serial ports.
 fn permission(token: &Token, rule: &[Token]) -> Option<&'static str> {
     if token.key == "MODE" && !is_mode(&token.value) {
         return Some("a mode is three or four octal digits up to 0777");
     }
-    let matches = |key: &'static str| {
-        rule.iter()
-            .filter(move |token| token.key == key && token.operator == Operator::Match)
-            .flat_map(|token| token.value.split('|'))
+    // All matches of a rule must hold: one that says it is enough.
+    let says = |key: &'static str, good: &dyn Fn(&str) -> bool| {
+        rule.iter().any(|token| {
+            token.key == key && token.operator == Operator::Match && token.value.split('|').all(good)
+        })
     };
-    let named = rule.iter().any(|token| {
-        token.operator == Operator::Match
-            && token.key != "ACTION"
-            && !["", "*"].contains(&token.value.as_str())
-    });
-    if !named {
-        return Some("the rule does not say of which devices: add a match such as SUBSYSTEM==\"tty\"");
+    if !says("SUBSYSTEM", &|name| GIVEN.contains(&name)) {
+        return Some(
+            "the rule must match SUBSYSTEM== (in the same line, in plain words) with subsystems whose devices are given \
+             away (docs/config.md)",
+        );
     }
-    let mut subsystems = matches("SUBSYSTEM").chain(matches("SUBSYSTEMS")).peekable();
-    let system = if subsystems.peek().is_some() {
-        subsystems.any(|pattern| {
-            ["block", "mem"]
-                .iter()
-                .any(|name| covers(pattern.as_bytes(), name.as_bytes()))
-        })
-    } else {
-        matches("KERNEL").any(|pattern| {
-            SYSTEM_NODES
-                .iter()
-                .any(|node| covers(pattern.as_bytes(), node.as_bytes()))
-        })
-    };
-    system.then_some("memory, disks and the devices that every program needs keep their permissions")
+    // What a device is given by rules, as ENV{ID_VENDOR_ID}, says nothing.
+    let of_usb = rule.iter().any(|token| {
+        token.key == "ATTRS"
+            && token.operator == Operator::Match
+            && ["idVendor", "idProduct"].contains(&token.attribute.as_deref().unwrap_or(""))
+    });
+    let serial = of_usb
+        || says("SUBSYSTEM", &|name| name != "tty" && GIVEN.contains(&name))
+        || says("SUBSYSTEMS", &|name| ["usb", "usb-serial"].contains(&name))
+        || says("KERNEL", &|name| {
+            SERIAL.iter().any(|start| name.starts_with(start))
+        });
+    (!serial).then_some(
+        "terminals keep their permissions: match serial ports, by KERNEL==\"ttyUSB*\" and its like, ATTRS{idVendor} or \
+         SUBSYSTEMS==\"usb\"",
+    )
 }
 
 fn is_mode(value: &str) -> bool {
@@ -187,22 +294,4 @@ fn is_mode(value: &str) -> bool {
         .filter(|rest| rest.len() == 3)
         .unwrap_or(value);
     digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
-}
-
-/// Whether a pattern of fnmatch(3) may match a name: a class in brackets counts as any character.
-fn covers(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => covers(rest, name) || (!name.is_empty() && covers(pattern, &name[1..])),
-        (Some((b'[', rest)), Some((_, name))) => {
-            let end = rest
-                .iter()
-                .position(|byte| *byte == b']')
-                .map_or(rest.len(), |end| end + 1);
-            covers(&rest[end..], name)
-        }
-        (Some((b'?', rest)), Some((_, name))) => covers(rest, name),
-        (Some((wanted, rest)), Some((found, name))) => wanted == found && covers(rest, name),
-        _ => false,
-    }
 }

@@ -72,7 +72,7 @@ async fn certificates_come_and_go_and_a_bad_one_changes_nothing() {
 #[tokio::test]
 async fn udev_refuses_a_file_and_takes_the_others() {
     let rules =
-        r#"{"os":{"udevRules":{"b":"SUBSYSTEM==\"tty\", GROUP=\"nobody-here\"","a":"","c":"RUN+=\"x\""}}}"#;
+        r#"{"os":{"udevRules":{"b":"SUBSYSTEM==\"usb\", GROUP=\"nobody-here\"","a":"","c":"RUN+=\"x\""}}}"#;
     let (test, service, config) = started(rules).await;
     assert_eq!(
         row(&config, "os.udevRules").await.0,
