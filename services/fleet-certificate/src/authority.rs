@@ -36,7 +36,7 @@ pub(crate) enum Error {
     None,
     /// The one with this subject is none of an authority, by this result of OpenSSL.
     NoAuthority(String, X509VerifyResult),
-    /// The one with this subject expired then.
+    /// All expired: the one with this subject then.
     Expired(String, String),
     /// OpenSSL failed.
     OpenSsl(ErrorStack),
@@ -100,10 +100,14 @@ fn reason(stack: &ErrorStack) -> &'static str {
         .unwrap_or("it is not what it says it is")
 }
 
-/// Judges all, and writes a line about each.
+/// What begins the line about one that expired, where others have the hash of their subject.
+const EXPIRED: &str = "expired";
+
+/// Judges all, and writes a line about each. One that expired is left out, and says so; with it one that OpenSSL trusts
+/// only together with it (an intermediate whose root expired), with the same end.
 ///
 /// # Errors
-/// [`Error`], the first one.
+/// [`Error`], the first one. [`Error::Expired`] if all are left out.
 pub(crate) fn judge(pem: &[u8]) -> Result<String, Error> {
     let private = b"PRIVATE KEY";
     if pem.windows(private.len()).any(|window| window == private) {
@@ -113,36 +117,72 @@ pub(crate) fn judge(pem: &[u8]) -> Result<String, Error> {
     if certificates.is_empty() {
         return Err(Error::None);
     }
-    let mut store = X509StoreBuilder::new()?;
-    // Their time is judged below: a clock may be wrong.
-    store.set_flags(X509VerifyFlags::NO_CHECK_TIME)?;
-    for certificate in &certificates {
-        store.add_cert(certificate.clone())?;
-    }
-    let store = store.build();
+    let all: Vec<&X509> = certificates.iter().collect();
+    let store = store_of(&all)?;
     let key = PKey::from_ec_key(EcKey::generate(
         EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?.as_ref(),
     )?)?;
-    let now = Asn1Time::days_from_now(0)?;
-    let mut lines = String::new();
     for certificate in &certificates {
-        let subject = subject(certificate.subject_name());
         let result = verify(certificate, &store, &key)?;
         if result.as_raw() != SIGNATURE {
-            return Err(Error::NoAuthority(subject, result));
+            return Err(Error::NoAuthority(subject(certificate.subject_name()), result));
         }
-        let end = certificate.not_after();
-        if *end < *now {
-            return Err(Error::Expired(subject, end.to_string()));
-        }
-        let (hash, from, to) = (
-            certificate.subject_name_hash(),
-            seconds(certificate.not_before())?,
-            seconds(end)?,
-        );
-        lines.push_str(&format!("{hash:08x} {from} {to} {subject}\n"));
+    }
+    let ends = ends_of_expired(&certificates, &key)?;
+    if let (true, Some(first)) = (ends.iter().all(Option::is_some), certificates.first()) {
+        let end = first.not_after().to_string();
+        return Err(Error::Expired(subject(first.subject_name()), end));
+    }
+    let mut lines = String::new();
+    for (certificate, expired) in certificates.iter().zip(ends) {
+        let (mark, to) = match expired {
+            Some(end) => (EXPIRED.to_owned(), end),
+            None => {
+                let hash = certificate.subject_name_hash();
+                (format!("{hash:08x}"), seconds(certificate.not_after())?)
+            }
+        };
+        let from = seconds(certificate.not_before())?;
+        let subject = subject(certificate.subject_name());
+        lines.push_str(&format!("{mark} {from} {to} {subject}\n"));
     }
     Ok(lines)
+}
+
+/// For each of them that is left out the end of its time (seconds since 1970).
+fn ends_of_expired(certificates: &[X509], key: &PKey<Private>) -> Result<Vec<Option<i64>>, ErrorStack> {
+    let now = Asn1Time::days_from_now(0)?;
+    let mut ends = Vec::new();
+    for certificate in certificates {
+        let end = certificate.not_after();
+        ends.push(if *end < *now { Some(seconds(end)?) } else { None });
+    }
+    let Some(last) = ends.iter().flatten().max().copied() else {
+        return Ok(ends);
+    };
+    let rest = certificates.iter().zip(&ends);
+    let rest: Vec<&X509> = rest
+        .filter(|(_, end)| end.is_none())
+        .map(|(certificate, _)| certificate)
+        .collect();
+    // OpenSSL follows a chain to its end: whatever rests on an expired one, be it over others, fails at once.
+    let store = store_of(&rest)?;
+    for (certificate, end) in certificates.iter().zip(&mut ends) {
+        if end.is_none() && verify(certificate, &store, key)?.as_raw() != SIGNATURE {
+            *end = Some(last);
+        }
+    }
+    Ok(ends)
+}
+
+/// These, to be trusted. Their time is judged apart: a clock may be wrong.
+fn store_of(certificates: &[&X509]) -> Result<X509Store, ErrorStack> {
+    let mut store = X509StoreBuilder::new()?;
+    store.set_flags(X509VerifyFlags::NO_CHECK_TIME)?;
+    for certificate in certificates {
+        store.add_cert((*certificate).clone())?;
+    }
+    Ok(store.build())
 }
 
 /// What OpenSSL says of a certificate of nobody that this one should have issued.

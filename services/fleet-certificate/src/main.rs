@@ -4,9 +4,9 @@
 //! certificate is set, and no resident process maps libssl.
 //!
 //! Certificates (PEM, RFC 7468) are read from standard input. If OpenSSL would take each of them as the anchor of a chain
-//! and none has expired, there is a line for each on standard output, in their order: the hash of the subject
-//! (openssl-rehash(1)), the begin and the end of its time (seconds since 1970), the subject. Otherwise the reason is
-//! on standard error, and the exit code is 65 (sysexits(3), invalid data) or 70 (OpenSSL failed).
+//! and not all have expired, there is a line for each on standard output, in their order: the hash of the subject
+//! (openssl-rehash(1)) or the word `expired`, the begin and the end of its time (seconds since 1970), the subject.
+//! Otherwise the reason is on standard error, and the exit code is 65 (sysexits(3), invalid data) or 70 (OpenSSL failed).
 
 mod authority;
 

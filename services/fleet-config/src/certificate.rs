@@ -16,8 +16,9 @@ const DATA_ERROR: i32 = 65;
 /// A certificate of an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
-    /// Of its subject, eight hexadecimal digits: what OpenSSL looks certificates up by in a folder.
-    pub(crate) hash: String,
+    /// Of its subject, eight hexadecimal digits: what OpenSSL looks certificates up by in a folder. `None`: it expired,
+    /// and is left out.
+    pub(crate) hash: Option<String>,
     /// Seconds since 1970.
     pub(crate) valid_from: i64,
     /// Seconds since 1970.
@@ -59,7 +60,7 @@ impl std::error::Error for Error {
 }
 
 /// Has certificates (PEM) judged by the checker at this path: each is of an authority that OpenSSL would trust, and
-/// none has expired. In their order.
+/// not all have expired. In their order.
 pub(crate) async fn judge(checker: &str, pem: &str) -> Result<Vec<Certificate>, Error> {
     let answer = command::ask(checker, &[], pem.as_bytes(), LIMIT).await;
     let answer = answer.map_err(|error| match error {
@@ -72,14 +73,16 @@ pub(crate) async fn judge(checker: &str, pem: &str) -> Result<Vec<Certificate>, 
         .collect()
 }
 
-/// One line of the answer: hash, begin, end, subject.
+/// One line of the answer: hash or `expired`, begin, end, subject.
 fn read(line: &str) -> Option<Certificate> {
     let mut words = line.splitn(4, ' ');
-    let hash = words
-        .next()
-        .filter(|hash| hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let hash = match words.next()? {
+        "expired" => None,
+        hash if hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(hash.to_owned()),
+        _ => return None,
+    };
     Some(Certificate {
-        hash: hash.to_owned(),
+        hash,
         valid_from: words.next()?.parse().ok()?,
         expires: words.next()?.parse().ok()?,
         subject: words.next()?.to_owned(),
@@ -95,13 +98,14 @@ mod tests {
         let read_back = read("0123abcd -5 1893456000 CN=An authority").unwrap();
         assert_eq!(
             (
-                read_back.hash.as_str(),
+                read_back.hash.as_deref(),
                 read_back.valid_from,
                 read_back.expires,
                 read_back.subject.as_str()
             ),
-            ("0123abcd", -5, 1_893_456_000, "CN=An authority")
+            (Some("0123abcd"), -5, 1_893_456_000, "CN=An authority")
         );
+        assert_eq!(read("expired 0 1 CN=Old").unwrap().hash, None);
         for bad in ["", "0123abcd", "../../ab 1 2 x", "0123abcd 1 x y", "0123abcd 1 2"] {
             assert_eq!(read(bad), None, "{bad}");
         }

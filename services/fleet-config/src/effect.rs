@@ -23,7 +23,7 @@ pub(crate) enum Effect {
     Unsupported(&'static str),
 }
 
-/// A certificate that the device trusts.
+/// A certificate that the device trusts, or left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trusted {
     pub(crate) subject: String,
@@ -67,6 +67,8 @@ pub(crate) struct Effects {
     pub(crate) limits_in_force: Option<String>,
     /// The additional certificates that are trusted.
     pub(crate) trusted: Vec<Trusted>,
+    /// Those that stand next to them and expired.
+    pub(crate) left_out: Vec<Trusted>,
     /// The names of the rule files that udev itself refused, and why.
     pub(crate) udev_rules_refused: Vec<(String, String)>,
     /// The regulatory domain that was read back; `None` without a radio.

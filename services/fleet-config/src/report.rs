@@ -217,7 +217,10 @@ impl Situation<'_> {
                     return Outcome {
                         state: State::Applied,
                         value,
-                        detail: (*who).to_owned(),
+                        detail: match self.left_out(key) {
+                            Some(left_out) => format!("{who}; {left_out}"),
+                            None => (*who).to_owned(),
+                        },
                     };
                 }
                 Effect::Pending(why) => {
@@ -257,12 +260,11 @@ impl Situation<'_> {
             None => Outcome {
                 state: State::Applied,
                 value,
-                detail: if no_fallback {
-                    NO_FALLBACK
-                } else {
-                    self.remark(key)
-                }
-                .to_owned(),
+                detail: match self.left_out(key) {
+                    Some(left_out) => left_out,
+                    None if no_fallback => NO_FALLBACK.to_owned(),
+                    None => self.remark(key).to_owned(),
+                },
             },
         }
     }
@@ -340,6 +342,15 @@ impl Situation<'_> {
             key => self.system_read_back(key),
         };
         value.map(|value| value.to_string()).unwrap_or_default()
+    }
+
+    /// The subjects of the certificates that expired while others did not, as a sentence.
+    fn left_out(&self, key: &str) -> Option<String> {
+        let expired = self.effects.left_out.iter();
+        let subjects: Vec<String> = expired
+            .map(|expired| format!("\"{}\"", expired.subject))
+            .collect();
+        (key == ROOT_CA && !subjects.is_empty()).then(|| format!("left out: expired {}", subjects.join(", ")))
     }
 
     /// The subjects of the additional certificates that are trusted.

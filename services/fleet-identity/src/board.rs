@@ -1,9 +1,10 @@
 //! Which board this is, to tell a card that was copied: the identity on it belongs to another device.
 //!
-//! Evidence, not proof: a serial number where the board has one, the address of its Ethernet where it has that. A board
-//! that shows neither keeps its identity, and so does one of which one kind is as it was: an exchanged network card is
-//! no other device.
+//! Evidence, not proof: a serial number where the board has one, the addresses of its Ethernet devices as far as they are
+//! there by now (this is before udev loads drivers). A board that shows neither keeps its identity, and so does one of
+//! which one kind is as it was: an exchanged network card is no other device.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::Read;
@@ -14,9 +15,12 @@ use std::path::Path;
 pub struct Evidence {
     /// The serial number, one line.
     serial: Option<String>,
-    /// The lowest permanent Ethernet address, `aa:bb:cc:dd:ee:ff`.
-    mac: Option<String>,
+    /// The permanent Ethernet addresses, `aa:bb:cc:dd:ee:ff`.
+    macs: BTreeSet<String>,
 }
+
+/// The most addresses that are recorded. The record is read up to 4 KiB.
+const MOST_MACS: usize = 64;
 
 /// What vendors leave in the field, in lower case.
 const JUNK: [&str; 10] = [
@@ -33,24 +37,22 @@ const JUNK: [&str; 10] = [
 ];
 
 impl Evidence {
-    /// Reads what [`fmt::Display`] writes: lines `serial TEXT` and `mac ADDRESS`, in any order. Other lines are
-    /// skipped: a newer release may know more.
+    /// Reads what [`fmt::Display`] writes: a line `serial TEXT` and lines `mac ADDRESS`, in any order. Other lines are
+    /// skipped: a newer release may know more. A release that knew one address wrote one, and reads the first.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let value = |kind: &str| {
-            let mut values = text
-                .lines()
-                .filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
-            values.next().and_then(sound)
+        let values = |kind: &'static str| {
+            text.lines()
+                .filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '))
         };
         Self {
-            serial: value("serial"),
-            mac: value("mac"),
+            serial: values("serial").next().and_then(sound),
+            macs: values("mac").filter_map(sound).take(MOST_MACS).collect(),
         }
     }
 
     /// What this board shows, below `root` (`/` on a device): the device tree's serial number
-    /// (Devicetree Specification, `serial-number`) or that of DMI (SMBIOS type 1), and the address of an Ethernet
+    /// (Devicetree Specification, `serial-number`) or that of DMI (SMBIOS type 1), and the address of each Ethernet
     /// device that is neither virtual nor on USB nor wireless, and did not get its address at random
     /// (`addr_assign_type`, Documentation/ABI/testing/sysfs-class-net).
     #[must_use]
@@ -65,29 +67,46 @@ impl Evidence {
             .into_iter()
             .flatten()
             .flatten();
+        let macs: BTreeSet<String> = devices
+            .filter_map(|device| permanent_address(&device.path()))
+            .collect();
         Self {
             serial,
-            mac: devices
-                .filter_map(|device| permanent_address(&device.path()))
-                .min(),
+            macs: macs.into_iter().take(MOST_MACS).collect(),
         }
     }
 
-    /// Whether `now` is another board: a kind that both know differs, and none is equal.
+    /// Whether `now` is another board: a kind that both know differs, and none is equal. The addresses differ if none of
+    /// them is in both. A serial number that changed does not decide while no address is there to compare with those
+    /// that were recorded: their drivers may not be loaded yet.
     #[must_use]
     pub fn is_contradicted_by(&self, now: &Self) -> bool {
-        let both = |then: &Option<String>, now: &Option<String>| Some(then.as_ref()? == now.as_ref()?);
-        let equal = [both(&self.serial, &now.serial), both(&self.mac, &now.mac)];
-        equal.contains(&Some(false)) && !equal.contains(&Some(true))
+        let serial = self.serial.as_ref().zip(now.serial.as_ref());
+        if serial.is_some_and(|(then, now)| then == now) || !self.macs.is_disjoint(&now.macs) {
+            return false;
+        }
+        match (self.macs.is_empty(), now.macs.is_empty()) {
+            (false, false) => true,
+            (false, true) => false,
+            (true, _) => serial.is_some(),
+        }
     }
 
-    /// What is to be recorded when `now` is seen: a kind that is not seen now stays.
+    /// What is to be recorded when `now` is seen: of another board that alone; of this one what was ever seen of it.
+    /// What may be either changes nothing.
     #[must_use]
     pub fn updated(&self, now: &Self) -> Self {
-        let newer = |then: &Option<String>, now: &Option<String>| now.as_ref().or(then.as_ref()).cloned();
+        if self.is_contradicted_by(now) {
+            return now.clone();
+        }
+        let is_undecided = !self.macs.is_empty() && now.macs.is_empty() && self.serial != now.serial;
+        if is_undecided {
+            return self.clone();
+        }
+        let gone = self.macs.difference(&now.macs);
         Self {
-            serial: newer(&self.serial, &now.serial),
-            mac: newer(&self.mac, &now.mac),
+            serial: now.serial.as_ref().or(self.serial.as_ref()).cloned(),
+            macs: now.macs.iter().chain(gone).take(MOST_MACS).cloned().collect(),
         }
     }
 }
@@ -97,7 +116,7 @@ impl fmt::Display for Evidence {
         if let Some(serial) = &self.serial {
             writeln!(f, "serial {serial}")?;
         }
-        self.mac.iter().try_for_each(|mac| writeln!(f, "mac {mac}"))
+        self.macs.iter().try_for_each(|mac| writeln!(f, "mac {mac}"))
     }
 }
 
@@ -157,7 +176,16 @@ mod tests {
             ("serial 1a\nmac 02", "serial 1a\nmac 03", false),
             ("serial 1a\nmac 02", "serial 2b\nmac 02", false),
             ("serial 1a\nmac 02", "serial 2b\nmac 03", true),
-            ("serial 1a\nmac 02", "serial 2b", true),
+            // A driver is not loaded yet.
+            ("serial 1a\nmac 02", "serial 2b", false),
+            ("serial 1a\nmac 02", "", false),
+            ("serial 1a", "serial 2b\nmac 02", true),
+            ("serial 1a\nmac 02", "mac 03", true),
+            // Two of them, and one is found later.
+            ("mac 02\nmac 03", "mac 03", false),
+            ("mac 03", "mac 02\nmac 03", false),
+            ("mac 02\nmac 03", "mac 04\nmac 05", true),
+            ("serial 1a\nmac 02\nmac 03", "serial 2b\nmac 03", false),
             ("serial None", "serial 2b", false),
             ("serial 1a", "serial To be filled by O.E.M.", false),
         ];
@@ -176,6 +204,49 @@ mod tests {
             then.updated(&Evidence::parse("mac 02\n")).to_string(),
             "serial 1a\nmac 02\n"
         );
+    }
+
+    #[test]
+    fn what_is_recorded_grows_on_the_same_board() {
+        let cases = [
+            // then, now, recorded
+            ("mac 03\n", "mac 02\nmac 03\n", "mac 02\nmac 03\n"),
+            ("mac 02\nmac 03\n", "mac 03\n", "mac 02\nmac 03\n"),
+            ("mac 02\n", "", "mac 02\n"),
+            (
+                "serial 1a\nmac 02\n",
+                "serial 1a\nmac 03\n",
+                "serial 1a\nmac 02\nmac 03\n",
+            ),
+            (
+                "serial 1a\nmac 02\n",
+                "serial 2b\nmac 02\n",
+                "serial 2b\nmac 02\n",
+            ),
+            // It may be either.
+            ("serial 1a\nmac 02\n", "serial 2b\n", "serial 1a\nmac 02\n"),
+            ("mac 02\n", "serial 2b\n", "mac 02\n"),
+            // Another board: nothing of the one before stays.
+            ("serial 1a\nmac 02\n", "mac 03\n", "mac 03\n"),
+            (
+                "serial 1a\nmac 02\n",
+                "serial 2b\nmac 03\n",
+                "serial 2b\nmac 03\n",
+            ),
+        ];
+        for (then, now, recorded) in cases {
+            let updated = Evidence::parse(then).updated(&Evidence::parse(now));
+            assert_eq!(updated.to_string(), recorded, "{then:?} {now:?}");
+        }
+        let many = |from: u32| -> String {
+            (from..from + 60)
+                .map(|number| format!("mac 02:00:00:00:00:{number}\n"))
+                .collect()
+        };
+        let now = Evidence::parse(&many(140));
+        let updated = Evidence::parse(&many(100)).updated(&now);
+        assert_eq!(updated.macs.len(), MOST_MACS);
+        assert!(updated.macs.is_superset(&now.macs));
     }
 
     fn write(root: &Path, file: &str, text: &str) {
@@ -208,6 +279,9 @@ mod tests {
         network_device(root, "eth3", "pci0000:00", "1\n", "02:00:00:00:00:00");
         write(root, "sys/class/net/veth0/type", "1\n");
         let found = Evidence::gather(root).to_string();
-        assert_eq!(found, "serial 10000000abcdef01\nmac 02:00:00:00:00:02\n");
+        assert_eq!(
+            found,
+            "serial 10000000abcdef01\nmac 02:00:00:00:00:02\nmac 02:00:00:00:00:03\n"
+        );
     }
 }

@@ -135,14 +135,55 @@ fn refuses_what_is_none() {
         (vec![&make("X", no_authority, &key, None)], "is no"),
         (vec![&make("X", no_signer, &key, None)], "is no"),
         (
-            vec![&root, &make("Old", expired, &key, None)],
+            vec![&make("Old", expired, &key, None)],
             "\"CN=Old, O=Example\" expired on ",
+        ),
+        (
+            vec![&root, &make("Old", expired, &key, None), &server],
+            "\"CN=Server, O=Example\" is no",
         ),
         (vec![], "no certificate"),
     ] {
         let refused = judged(&certificates).unwrap_err();
         assert!(refused.contains(why), "{refused}");
     }
+}
+
+#[test]
+fn leaves_out_what_expired() {
+    let (old_key, new_key, other) = (key(), self::key(), self::key());
+    let expired = Recipe {
+        days: (-10, -1),
+        ..ROOT
+    };
+    let old = make("Old", expired, &old_key, None);
+    let new = make("New", ROOT, &new_key, None);
+    let below_old = make("Below old", ROOT, &other, Some((&old, &old_key)));
+    let further = make("Further", ROOT, &old_key, Some((&below_old, &other)));
+    let below_new = make("Below new", ROOT, &other, Some((&new, &new_key)));
+    let (old_end, new_hash) = (seconds(old.not_after()).unwrap(), new.subject_name_hash());
+    let lines = judged(&[&further, &below_old, &old, &new, &below_new]).unwrap();
+    let lines: Vec<Vec<&str>> = lines.lines().map(|line| line.splitn(4, ' ').collect()).collect();
+    let marks: Vec<bool> = lines.iter().map(|words| words[0] == EXPIRED).collect();
+    assert_eq!(marks, [true, true, true, false, false], "{lines:?}");
+    for words in &lines[..3] {
+        assert_eq!(words[2], old_end.to_string());
+    }
+    assert_eq!(lines[2][3], "CN=Old, O=Example");
+    assert_eq!(lines[3][0], format!("{new_hash:08x}"));
+
+    // A renewal under the same name.
+    let same = make("Old", ROOT, &new_key, None);
+    for pair in [[&old, &same], [&same, &old]] {
+        let lines = judged(&pair).unwrap();
+        let expired = lines.lines().filter(|line| line.starts_with("expired ")).count();
+        assert_eq!((lines.lines().count(), expired), (2, 1), "{lines}");
+    }
+    let refused = judged(&[&old, &below_old]).unwrap_err();
+    assert!(
+        refused.starts_with("\"CN=Old, O=Example\" expired on "),
+        "{refused}"
+    );
 }
 
 #[test]

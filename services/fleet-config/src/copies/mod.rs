@@ -130,6 +130,7 @@ impl Copies {
             note(&mut copies.problems.store, Some(problem));
         }
         copies.remember_boot();
+        copies.recover();
         copies.problems.boot = copies.rejected();
         copies.settle_identity(copies.identity_on_boot());
         copies.meet_board()?;
@@ -140,6 +141,23 @@ impl Copies {
         }
         copies.store();
         Ok(copies)
+    }
+
+    /// Takes what an older generation holds into force as a new revision, if a newer one is lost: whoever was told of
+    /// that revision, or reads that of the older one, must not take it for this configuration. Stored with what follows.
+    fn recover(&mut self) {
+        let (lost, loaded) = (self.highest_revision, self.stored.revision);
+        if lost <= loaded {
+            return;
+        }
+        if let Some(document) = self.stored.document.clone() {
+            self.in_force(document, "device", "recovery");
+            log::warn!(
+                "the newest generation of the configuration is lost; that of revision {loaded} is in force as \
+                 revision {}",
+                self.revision()
+            );
+        }
     }
 
     /// Takes the boot partition's document out of what is stored.

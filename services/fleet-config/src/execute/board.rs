@@ -70,7 +70,10 @@ impl Board {
     /// appears later gets its domain from udev.
     pub(crate) fn doubt(&self, known: &mut Known, effects: &Effects) {
         let now = now();
-        if effects.trusted.iter().any(|trusted| trusted.expires <= now) {
+        let expires = effects.trusted.iter().any(|trusted| trusted.expires <= now);
+        // The clock was wrong.
+        let returns = effects.left_out.iter().any(|expired| expired.expires > now);
+        if expires || returns {
             known.root_ca = None;
         }
         let appeared = || self.domain().is_some_and(|(domain, _)| domain != NONE);
@@ -111,6 +114,7 @@ impl Device {
                 log::info!("no additional certificates are trusted");
             }
             effects.trusted.clear();
+            effects.left_out.clear();
             known.root_ca = Some(None);
             return Ok(Effect::Done);
         };
@@ -118,24 +122,34 @@ impl Device {
         let certificates = certificate::judge(checker, ca.pem())
             .await
             .map_err(|error| error.to_string())?;
-        let early = self.not_valid_yet(&certificates).await?;
         // One answer for each block, in their order.
         let blocks: Vec<&str> = ca.pem().split_inclusive("-----END CERTIFICATE-----\n").collect();
         if blocks.len() != certificates.len() {
             return Err(certificate::Error::Answer.to_string());
         }
-        let hashes = certificates.iter().map(|certificate| certificate.hash.as_str());
-        let extended: Vec<(&str, &str)> = hashes.zip(blocks).collect();
+        let hashes = certificates.iter().map(|certificate| certificate.hash.as_deref());
+        let extended: Vec<(&str, &str)> = hashes
+            .zip(blocks)
+            .filter_map(|(hash, block)| Some((hash?, block)))
+            .collect();
+        let (good, expired): (Vec<&Certificate>, Vec<&Certificate>) = certificates
+            .iter()
+            .partition(|certificate| certificate.hash.is_some());
+        if good.is_empty() {
+            return Err(certificate::Error::Answer.to_string());
+        }
+        let early = self.not_valid_yet(&good).await?;
         store.extend(&extended).map_err(failed)?;
         helper.set_trust_store(true).await.map_err(helper_error)?;
         if !store.is_mounted() {
             return Err(format!("they do not show in {}", store.image.display()));
         }
-        let trusted = certificates.into_iter().map(|certificate| Trusted {
-            subject: certificate.subject,
+        let of = |certificate: &Certificate| Trusted {
+            subject: certificate.subject.clone(),
             expires: certificate.expires,
-        });
-        effects.trusted = trusted.collect();
+        };
+        effects.trusted = good.into_iter().map(of).collect();
+        effects.left_out = expired.into_iter().map(of).collect();
         known.root_ca = Some(Some(ca));
         Ok(match early {
             true => Effect::Waiting(NOT_VALID_YET),
@@ -145,7 +159,7 @@ impl Device {
 
     /// Whether one of them is not valid yet and the clock may be wrong about it: a device without a battery for its
     /// clock wakes up in the past. With a clock that is right, it is an error.
-    async fn not_valid_yet(&self, certificates: &[Certificate]) -> Result<bool, String> {
+    async fn not_valid_yet(&self, certificates: &[&Certificate]) -> Result<bool, String> {
         let now = now();
         let Some(early) = certificates
             .iter()

@@ -22,7 +22,7 @@ pub struct Entry {
     pub time: u64,
     /// Who: `root`, `user 1000`, `config.json`, `device`.
     pub who: String,
-    /// How: `set`, `unset`, `patch`, `revert`, `edit`, `first`, `identity`.
+    /// How: `set`, `unset`, `patch`, `revert`, `edit`, `first`, `identity`, `recovery`.
     pub how: String,
     /// The names of the keys that changed.
     pub keys: Vec<String>,

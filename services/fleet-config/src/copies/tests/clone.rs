@@ -103,6 +103,29 @@ fn needs_evidence() {
 }
 
 #[test]
+fn is_not_told_by_an_address_that_shows_later() {
+    let device = Device::with(&format!(r#"{{"uuid":"{UUID}"}}"#));
+    for (evidence, recorded) in [
+        ("mac 02\n", "mac 02\n"),
+        ("mac 01\nmac 02\n", "mac 01\nmac 02\n"),
+        ("mac 01\n", "mac 01\nmac 02\n"),
+        ("mac 02\nserial 1a\n", "serial 1a\nmac 01\nmac 02\n"),
+        ("serial 2b\n", "serial 1a\nmac 01\nmac 02\n"),
+    ] {
+        device.board(evidence);
+        let copies = device.start();
+        assert_eq!(copies.identity().to_string(), UUID, "{evidence}");
+        assert_eq!(copies.stored.board, recorded, "{evidence}");
+        let stored = Store::at(device.path("state")).load().unwrap().unwrap();
+        assert_eq!(stored.board, recorded, "{evidence}");
+    }
+    device.board("serial 2b\nmac 03\n");
+    let copies = device.start();
+    assert_ne!(copies.identity().to_string(), UUID);
+    assert_eq!(copies.stored.board, "serial 2b\nmac 03\n");
+}
+
+#[test]
 fn without_a_uuid_in_the_file_has_none_after() {
     let device = Device::with(r#"{"hostname":"kitchen"}"#);
     device.board("serial 1a\n");

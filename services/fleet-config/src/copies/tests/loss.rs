@@ -333,6 +333,39 @@ fn one_damaged_generation_does_not_need_the_boot_partition() {
 }
 
 #[test]
+fn a_revision_is_never_told_of_another_configuration() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    copies.set(&path("hostname"), "\"attic\"", "root").unwrap();
+    let told = copies.set(&path("hostname"), "\"cellar\"", "root").unwrap();
+    let newest = ["state/generation-0", "state/generation-1"].map(|name| device.path(name));
+    let newest = newest.into_iter().find(|slot| *slot != device.older()).unwrap();
+    std::fs::write(newest, b"\0\0\0").unwrap();
+    std::fs::remove_file(device.path("boot/config.json")).unwrap();
+    let mut copies = device.start();
+    let revision = copies.revision();
+    assert_eq!(hostname(&copies), Some("attic"));
+    assert!(revision > told, "{revision} after {told}");
+    let entry = &copies.history().entries()[0];
+    assert_eq!(
+        (entry.revision, entry.who.as_str(), entry.how.as_str()),
+        (revision, "device", "recovery")
+    );
+    for expected in [told - 1, told] {
+        assert!(matches!(
+            copies.patch(expected, r#"{"ntpServers":"a"}"#, "root"),
+            Err(Error::Conflict { .. })
+        ));
+    }
+    let again = device.start();
+    assert_eq!(
+        (again.revision(), hostname(&again)),
+        (revision, Some("attic")),
+        "once, and stored"
+    );
+}
+
+#[test]
 fn a_lost_identity_comes_from_the_accepted_configuration() {
     let device = Device::with(&format!(r#"{{"uuid":"{UUID}"}}"#));
     drop(device.start());

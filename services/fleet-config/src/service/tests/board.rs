@@ -70,6 +70,42 @@ async fn certificates_come_and_go_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_expired_certificate_is_left_out_and_named() {
+    // Two blocks that differ: the second has another body.
+    const TWO: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BQXdBREFBCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0KLS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BQXdBREFCCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K";
+    let (test, service, config) = started("{}").await;
+    checker(
+        &test,
+        "echo expired 0 1 CN=Old, O=x; echo 0123abcd 0 4000000000 CN=New",
+    );
+    config.set("balenaRootCA", &format!("\"{TWO}\"")).await.unwrap();
+    let (state, value, detail) = row(&config, "balenaRootCA").await;
+    assert_eq!(
+        (state.as_str(), value.as_str(), detail.as_str()),
+        ("applied", r#"["CN=New"]"#, r#"left out: expired "CN=Old, O=x""#)
+    );
+    let bundle = std::fs::read_to_string(test.path("certificates/ca-certificates.crt")).unwrap();
+    let new = BLOCK.replace("MAAwADAA", "MAAwADAB");
+    assert!(bundle.ends_with(&new) && !bundle.contains(BLOCK), "{bundle}");
+    assert_eq!(
+        std::fs::read_to_string(test.path("certificates/0123abcd.0")).unwrap(),
+        new
+    );
+    assert!(!test.path("certificates/fleet-ca-1.pem").exists());
+    test.peers.told();
+    config.set("hostname", "\"hall\"").await.unwrap();
+    let told = test.peers.told();
+    assert!(
+        !told.iter().any(|told| told.starts_with("trust store")),
+        "{told:?}"
+    );
+
+    config.unset("balenaRootCA").await.unwrap();
+    assert!(!row(&config, "balenaRootCA").await.2.contains("left out"));
+    service.abort();
+}
+
+#[tokio::test]
 async fn udev_refuses_a_file_and_takes_the_others() {
     let rules =
         r#"{"os":{"udevRules":{"b":"SUBSYSTEM==\"usb\", GROUP=\"nobody-here\"","a":"","c":"RUN+=\"x\""}}}"#;
