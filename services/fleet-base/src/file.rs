@@ -66,6 +66,9 @@ pub enum Durability {
     Volatile,
 }
 
+/// The largest size that is believed before it was read. What we read is smaller.
+const LARGEST_CLAIM: u64 = 64 * 1024;
+
 /// Reads a whole file that has at most `limit` bytes.
 ///
 /// The limit holds for the bytes read, not for the size that the file claims, so that a file that grows, or a
@@ -93,10 +96,14 @@ fn read_with(path: &Path, limit: u64, flags: OFlag) -> Result<Vec<u8>, Error> {
         .custom_flags((OFlag::O_NONBLOCK | flags).bits())
         .open(path)
         .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(failed(io::Error::other("it is not a regular file")));
     }
-    let mut bytes = Vec::new();
+    // Room for what it claims and one byte more, to see the end: otherwise it is read in steps that double from 32
+    // bytes on. Files of /proc claim to be empty.
+    let claimed = metadata.len().min(limit).min(LARGEST_CLAIM);
+    let mut bytes = Vec::with_capacity(usize::try_from(claimed).unwrap_or_default() + 1);
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(failed)?;
@@ -118,8 +125,16 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Re
     if read(path, limit).is_ok_and(|current| current == bytes) {
         return Ok(false);
     }
-    replace(path, bytes, mode, durability).map_err(|error| Error::Write(path.to_owned(), error))?;
+    replace(path, bytes, mode, durability)?;
     Ok(true)
+}
+
+/// [`write`] for what is known to be different: the old file is not read first.
+///
+/// # Errors
+/// [`Error::Write`]; the old file is then untouched.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<(), Error> {
+    put(path, bytes, mode, durability).map_err(|error| Error::Write(path.to_owned(), error))
 }
 
 /// The names in a folder, in order.
@@ -153,7 +168,7 @@ pub fn remove(path: &Path, durability: Durability) -> Result<bool, Error> {
 }
 
 /// Temporary file, sync, rename, sync of the folder.
-fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);

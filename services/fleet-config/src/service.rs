@@ -16,7 +16,7 @@ use fleet_base::proxy::network_manager;
 use fleet_base::watchdog::{self, Watchdog};
 use fleet_base::{boot_clock, object};
 use futures_util::StreamExt;
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use zbus::connection::Builder;
 use zbus::{Connection, Message};
@@ -379,28 +379,50 @@ impl Service {
     }
 }
 
-/// The report for programs without D-Bus. That it cannot be written costs nothing else.
+/// The report for programs without D-Bus.
+#[derive(Serialize)]
+struct ReportFile<'a> {
+    revision: u64,
+    problem: &'a str,
+    hostname: &'a str,
+    uuid: &'a str,
+    applied_at_boottime_us: u64,
+    keys: Vec<ReportedKey<'a>>,
+}
+
+/// One key in it.
+#[derive(Serialize)]
+struct ReportedKey<'a> {
+    key: &'a str,
+    state: &'a str,
+    value: &'a str,
+    detail: &'a str,
+}
+
+/// Writes the report. That it cannot be written costs nothing else.
 fn write_report(path: &Path, now: &Published) {
-    let keys: Vec<_> = now
-        .keys
-        .iter()
-        .map(|(key, state, value, detail)| json!({"key": key, "state": state, "value": value, "detail": detail}))
-        .collect();
-    let report = json!({
-        "revision": now.revision,
-        "problem": now.problem,
-        "hostname": now.hostname,
-        "uuid": now.uuid,
-        "applied_at_boottime_us": now.applied_at,
-        "keys": keys,
+    let keys = now.keys.iter().map(|(key, state, value, detail)| ReportedKey {
+        key,
+        state,
+        value,
+        detail,
     });
-    if let Err(error) = file::write(
-        path,
-        format!("{report:#}\n").as_bytes(),
-        0o644,
-        Durability::Volatile,
-    ) {
-        log::warn!("{error}");
+    let report = ReportFile {
+        revision: now.revision,
+        problem: &now.problem,
+        hostname: &now.hostname,
+        uuid: &now.uuid,
+        applied_at_boottime_us: now.applied_at,
+        keys: keys.collect(),
+    };
+    // It holds the time, so it is never what is there already.
+    let written = serde_json::to_vec(&report)
+        .map_err(|error| error.to_string())
+        .and_then(|text| {
+            file::replace(path, &text, 0o644, Durability::Volatile).map_err(|error| error.to_string())
+        });
+    if let Err(error) = written {
+        log::warn!("the report is not written: {error}");
     }
 }
 

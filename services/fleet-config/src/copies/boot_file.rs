@@ -54,7 +54,9 @@ fn read(file: &File) -> io::Result<Found> {
     if !metadata.is_file() {
         return Ok(Found::NotAFile);
     }
-    let mut bytes = Vec::new();
+    // Room for what it claims and one byte more, to see the end: otherwise it is read in many small steps.
+    let claimed = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(claimed + 1);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
         let size = metadata.len().to_le_bytes();

@@ -77,44 +77,63 @@ impl From<file::Error> for Error {
 #[derive(Clone, Debug)]
 pub struct Store(PathBuf);
 
+/// The file of a generation.
+struct Slot {
+    /// How much of it is not blank at its end, in bytes.
+    used: usize,
+    content: Content,
+}
+
 /// What is in the file of a generation.
-enum Slot {
+enum Content {
     /// There is no file, or nothing was ever written into it.
     Empty,
-    /// A generation that is whole: its header, and its body with what is before and after it.
+    /// A generation that is whole: its header and its body.
     Whole(Header, Vec<u8>),
     /// Something else, or it cannot be read.
     Damaged,
 }
 
 impl Slot {
+    /// Reads it and takes its sum, once.
     fn read(path: &Path) -> Self {
-        match file::read(path, stored::MAX_BYTES) {
-            Ok(bytes) if generation::used(&bytes) == 0 => Self::Empty,
-            Ok(bytes) => match generation::decode(&bytes) {
-                Some((header, _)) => Self::Whole(header, bytes),
-                None => Self::Damaged,
-            },
-            Err(error) if error.is_not_found() => Self::Empty,
-            Err(_) => Self::Damaged,
-        }
+        let bytes = match file::read(path, stored::MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let content = match error.is_not_found() {
+                    true => Content::Empty,
+                    false => Content::Damaged,
+                };
+                return Self { used: 0, content };
+            }
+        };
+        let used = generation::used(&bytes);
+        let content = match generation::decode(&bytes) {
+            _ if used == 0 => Content::Empty,
+            Some((header, body)) => Content::Whole(header, body.to_vec()),
+            None => Content::Damaged,
+        };
+        Self { used, content }
     }
 
     /// What it holds, if this release can read it.
     fn stored(&self) -> Option<Stored> {
-        match self {
-            Self::Whole(header, bytes) if header.is_readable => {
-                Stored::from_json(generation::decode(bytes)?.1)
-            }
+        match &self.content {
+            Content::Whole(header, body) if header.is_readable => Stored::from_json(body),
             _ => None,
         }
     }
 
     const fn header(&self) -> Option<&Header> {
-        match self {
-            Self::Whole(header, _) => Some(header),
+        match &self.content {
+            Content::Whole(header, _) => Some(header),
             _ => None,
         }
+    }
+
+    /// Whether it holds exactly this.
+    fn holds(&self, body: &[u8]) -> bool {
+        matches!(&self.content, Content::Whole(_, now) if now == body)
     }
 }
 
@@ -152,7 +171,7 @@ impl Store {
         if let Some(stored) = legacy::read(&self.0, self.uuid().as_ref()) {
             return Ok(Some(stored));
         }
-        if slots.iter().all(|slot| matches!(slot, Slot::Empty)) && !legacy::is_there(&self.0) {
+        if slots.iter().all(|slot| matches!(slot.content, Content::Empty)) && !legacy::is_there(&self.0) {
             return Ok(None);
         }
         Err(Error::Damaged(self.0.clone()))
@@ -164,7 +183,7 @@ impl Store {
         let slots = self.slots();
         let whole = slots.iter().filter_map(Slot::header);
         let highest = whole.map(|header| header.revision).max().unwrap_or_default();
-        let is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
+        let is_damaged = slots.iter().any(|slot| matches!(slot.content, Content::Damaged));
         highest + u64::from(is_damaged)
     }
 
@@ -173,9 +192,7 @@ impl Store {
         let slots = self.slots();
         let newest = newest(&slots).map(|(slot, _)| slot);
         let body = stored.to_json();
-        if let Some(Slot::Whole(_, bytes)) = newest.map(|slot| &slots[slot])
-            && generation::decode(bytes).is_some_and(|(_, now)| now == body.as_bytes())
-        {
+        if newest.is_some_and(|slot| slots[slot].holds(body.as_bytes())) {
             return Ok(());
         }
         self.write(&slots, newest, stored.revision, body.as_bytes())
@@ -212,8 +229,7 @@ impl Store {
             .filter_map(Slot::header)
             .map(|header| header.sequence);
         let sequence = sequence.max().unwrap_or_default() + 1;
-        let used = file::read(&path, stored::MAX_BYTES).map_or(0, |bytes| generation::used(&bytes));
-        let bytes = generation::encode(sequence, revision, body, used);
+        let bytes = generation::encode(sequence, revision, body, slots[target].used);
         let written = OpenOptions::new()
             .write(true)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
