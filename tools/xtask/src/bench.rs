@@ -16,6 +16,8 @@ use crate::image::{self, Need};
 use crate::setup;
 
 mod apply;
+mod flash;
+mod journal;
 
 /// What `cargo xtask bench` is asked for.
 #[derive(clap::Args)]
@@ -54,7 +56,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // executable's pages, and PSS divides these among those who run.
     device.run("fleet journal status")?.succeeds()?;
     let memory = sample_all(&mut device, &RESIDENT)?;
-    let journal = sample(&mut device, "fleet-journal")?;
+    let journal_service = sample(&mut device, "fleet-journal")?;
     for (((name, before), after), memory) in RESIDENT.into_iter().zip(before).zip(after).zip(memory) {
         ensure!(before.pid == memory.pid, "{name} restarted while it was measured");
         processes.push(process(
@@ -64,7 +66,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Some(after.wakeups - before.wakeups),
         )?);
     }
-    processes.push(process(&mut device, "fleet-journal", &journal, None)?);
+    processes.push(process(&mut device, "fleet-journal", &journal_service, None)?);
     // Started by what the journal service asks of it.
     device
         .run("fleet journal persist && fleet journal volatile")?
@@ -88,6 +90,8 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     drop(device);
     let apply = apply::measure(&image::checkout()?, arguments.repeat, arguments.idle)?;
 
+    let journal = journal::measure(arguments.idle)?;
+
     let ours = ["fleet-config", "fleet-watch", "fleet-journal"];
     let sum: u64 = processes
         .iter()
@@ -109,6 +113,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("edit of config.json to hostname {edit} ms (250 ms of it wait for the editor to be quiet)");
     println!("journal to flash, to RAM        {persist} ms, {volatile} ms");
     apply.print();
+    journal.print();
 
     let value = json!({
         "idle_seconds": arguments.idle,
@@ -119,6 +124,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "journal_persist_ms": persist,
         "journal_volatile_ms": volatile,
         "apply": apply.json(),
+        "journal": journal.json(),
         "processes": processes.iter().map(|process| process.json(baseline)).collect::<Vec<_>>(),
     });
     let path = image::checkout()?.join("build/bench.json");

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde_json::{Value, json};
 use testbed::{Device, Tier};
 
-use super::{median, ratio};
+use super::{flash, median, ratio};
 use crate::step::Steps;
 
 /// The job by shell and jq.
@@ -20,6 +20,8 @@ const SHELL: &str = include_str!("apply.sh");
 const UNITS: [&str; 2] = ["fleet-config", "fleet-helper"];
 /// How long the helper stays after its last call, and some more.
 const HELPER_LEAVES: Duration = Duration::from_secs(7);
+/// Where a change of the configuration may write.
+const PARTITIONS: [&str; 2] = ["fleet-state", "fleet-boot"];
 /// The debounce of an edit (`boot_folder.rs`), microseconds.
 const QUIET: u64 = 250_000;
 
@@ -114,7 +116,7 @@ pub(super) fn measure(checkout: &Path, repeat: usize, idle: u64) -> anyhow::Resu
         cpu,
         edit,
         bare,
-        flash: flash(repeat, idle)?,
+        flash: bytes(repeat, idle)?,
     })
 }
 
@@ -281,7 +283,7 @@ fn microseconds(device: &mut Device, command: &str) -> anyhow::Result<u64> {
 
 /// What reaches the two partitions, counted by the kernel's block layer in QEMU: for each kind of change, and in
 /// `idle` seconds without one.
-fn flash(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
+fn bytes(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
     eprintln!("bench: booting QEMU to count what reaches the flash");
     let mut device = Device::boot(Tier::Qemu).start()?;
     // What the boot has left to write, and what others write now and then: it is not ours.
@@ -292,7 +294,7 @@ fn flash(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
     let edit = HOSTNAME.replace("$RANDOM$RANDOM", "$i-$$");
     // A file beside it costs the editor the same, and us nothing.
     let beside = edit.replace("config.json", "beside.json");
-    let rows = [
+    let changes = [
         (
             "the editor alone",
             format!(
@@ -319,34 +321,17 @@ fn flash(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
         ),
         ("nothing", format!("sleep {idle}"), 1),
     ];
-    let mut flash = Vec::new();
-    for (what, script, count) in rows {
-        let before = written(&mut device)?;
+    let mut rows = Vec::new();
+    for (what, script, count) in changes {
+        let before = flash::written(&mut device, PARTITIONS)?;
         bash(&mut device, &script)?;
-        let after = written(&mut device)?;
+        let after = flash::written(&mut device, PARTITIONS)?;
         let count = u64::try_from(count)?;
-        flash.push(Flash {
+        rows.push(Flash {
             what,
-            state: (after.0 - before.0) / count,
-            boot: (after.1 - before.1) / count,
+            state: (after[0] - before[0]) / count,
+            boot: (after[1] - before[1]) / count,
         });
     }
-    ensure!(!flash.is_empty(), "nothing was measured");
-    Ok(flash)
-}
-
-/// Bytes written to the state and to the boot partition since the boot, once everything is written.
-fn written(device: &mut Device) -> anyhow::Result<(u64, u64)> {
-    let text = device
-        .run(
-            "sync; for name in fleet-state fleet-boot; do \
-             awk '{ print $7 * 512 }' /sys/class/block/$(basename $(readlink -f /dev/disk/by-partlabel/$name))/stat; done",
-        )?
-        .succeeds()?
-        .text();
-    let mut lines = text.lines().map(str::parse);
-    match (lines.next(), lines.next()) {
-        (Some(Ok(state)), Some(Ok(boot))) => Ok((state, boot)),
-        _ => anyhow::bail!("the block layer's figures: {text}"),
-    }
+    Ok(rows)
 }

@@ -1,0 +1,107 @@
+//! What a journal on flash costs: bytes written while it is idle and for each MiB that is logged, against journald alone
+//! with `Storage=persistent`, in one run of one QEMU guest.
+
+use serde_json::{Value, json};
+use testbed::{Device, Tier};
+
+use super::{flash, ratio};
+
+/// Where the journal is, and what decides where it is.
+const PARTITIONS: [&str; 2] = ["fleet-data", "fleet-state"];
+/// How much is logged for a row.
+const LOGGED_MIB: u64 = 4;
+/// Our part, which journald does without in the baseline.
+const OURS: &str = "fleet-journal.path fleet-journal.service";
+
+/// A row: what was done, bytes to the data partition, to the state partition.
+struct Row {
+    what: &'static str,
+    data: u64,
+    state: u64,
+}
+
+/// What was measured.
+pub(super) struct Journal {
+    idle_seconds: u64,
+    idle: Vec<Row>,
+    logged: Vec<Row>,
+}
+
+/// Measures in QEMU; `idle` seconds for each row of rest.
+pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
+    eprintln!("bench: booting QEMU to count what the journal writes to the flash");
+    let mut device = Device::boot(Tier::Qemu).start()?;
+    // What the boot has left to write, and what others write now and then: it is not ours.
+    device
+        .run("systemctl stop chrony systemd-timesyncd 2>/dev/null; sync; sleep 40; sync")?
+        .succeeds()?;
+    let rest = format!("sleep {idle}");
+    // Lines of 100 bytes, none like another (journald keeps equal ones once), as fast as they go.
+    let log = format!(
+        "systemd-run --quiet --wait --collect -p LogRateLimitIntervalSec=0 seq -f %099.0f {}; journalctl --sync",
+        (LOGGED_MIB << 20) / 100
+    );
+    let mut count = |what, script: &str| -> anyhow::Result<Row> {
+        let before = flash::written(&mut device, PARTITIONS)?;
+        device.run(script)?.succeeds()?;
+        let after = flash::written(&mut device, PARTITIONS)?;
+        Ok(Row {
+            what,
+            data: after[0] - before[0],
+            state: after[1] - before[1],
+        })
+    };
+    let mut rows = vec![count("volatile, idle", &rest)?];
+    count("", "fleet journal persist; sleep 10")?;
+    rows.push(count("persistent, idle", &rest)?);
+    rows.push(count("persistent, logging", &log)?);
+    count("", &format!("systemctl stop {OURS}; sleep 10"))?;
+    rows.push(count("journald alone, idle", &rest)?);
+    rows.push(count("journald alone, logging", &log)?);
+    let (logged, idle_rows) = rows.into_iter().partition(|row| row.what.ends_with("logging"));
+    Ok(Journal {
+        idle_seconds: idle,
+        idle: idle_rows,
+        logged,
+    })
+}
+
+impl Journal {
+    /// For people.
+    pub(super) fn print(&self) {
+        println!();
+        println!("bytes of the journal to flash      data      state");
+        for Row { what, data, state } in &self.idle {
+            println!("  {what:<28} {data:>8}   {state:>8}   in {} s", self.idle_seconds);
+        }
+        for Row { what, data, state } in &self.logged {
+            let each = data / LOGGED_MIB;
+            println!("  {what:<28} {each:>8}   {state:>8}   a MiB");
+        }
+        println!("  of journald alone            {:>8}", self.of_journald());
+    }
+
+    /// What is written for each MiB with our part, against journald without it.
+    fn of_journald(&self) -> String {
+        match &self.logged[..] {
+            [ours, alone] => ratio(ours.data, alone.data),
+            _ => String::new(),
+        }
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let rows = |rows: &[Row]| -> Vec<Value> {
+            rows.iter()
+                .map(|row| json!({"what": row.what, "data_bytes": row.data, "state_bytes": row.state}))
+                .collect()
+        };
+        json!({
+            "idle_seconds": self.idle_seconds,
+            "idle": rows(&self.idle),
+            "logged_mib": LOGGED_MIB,
+            "logged": rows(&self.logged),
+            "of_journald_alone": self.of_journald(),
+        })
+    }
+}
