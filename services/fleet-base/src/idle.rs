@@ -76,10 +76,35 @@ impl Drop for Call {
 /// The unit needs `NotifyAccess=main` for the first step.
 #[inline(never)]
 pub fn serve(object: Arc<dyn Object>, bus: Builder<'static>, quiet: Duration) -> Pending<'static, Exit> {
-    Box::pin(come_and_go(object, bus, quiet))
+    serve_beside(
+        object,
+        bus,
+        quiet,
+        Box::new(|_, _| Box::pin(std::future::pending())),
+    )
 }
 
-async fn come_and_go(object: Arc<dyn Object>, bus: Builder<'static>, quiet: Duration) -> Exit {
+/// What a service does beside its calls.
+pub type Beside = Pending<'static, ()>;
+
+/// [`serve`], with something to do beside the calls: it begins when the object is served, and keeps the service there
+/// for as long as it holds a [`Call`] of the activity.
+#[inline(never)]
+pub fn serve_beside(
+    object: Arc<dyn Object>,
+    bus: Builder<'static>,
+    quiet: Duration,
+    beside: Box<dyn FnOnce(Connection, Activity) -> Beside + Send>,
+) -> Pending<'static, Exit> {
+    Box::pin(come_and_go(object, bus, quiet, beside))
+}
+
+async fn come_and_go(
+    object: Arc<dyn Object>,
+    bus: Builder<'static>,
+    quiet: Duration,
+    beside: Box<dyn FnOnce(Connection, Activity) -> Beside + Send>,
+) -> Exit {
     let name = object.place().name;
     let activity = Activity::default();
     let served = async {
@@ -95,8 +120,13 @@ async fn come_and_go(object: Arc<dyn Object>, bus: Builder<'static>, quiet: Dura
             return Exit::Unavailable;
         }
     };
+    let beside = async {
+        beside(connection.clone(), activity.clone()).await;
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = activity.idle(quiet) => {}
+        () = beside => {}
         () = connection.closed() => {
             log::error!("{name} stops: the bus closed the connection");
             return Exit::Unavailable;

@@ -11,6 +11,12 @@ pub const STATE: &str = "/var/lib/fleet";
 pub const STATE_CONFIG: &str = "/var/lib/fleet/config";
 /// Exists if the journal is to be persistent from the next boot on.
 pub const JOURNAL_FLAG: &str = "/var/lib/fleet/journal/persistent";
+/// Holds what a call said of the journal, while that is in force.
+pub const JOURNAL_CALL: &str = "/var/lib/fleet/journal/call";
+/// journald made it when it left RAM (systemd-journald.service(8), "journalctl --flush").
+pub const JOURNAL_FLUSHED: &str = "/run/systemd/journal/flushed";
+/// Where journald stores persistently: a folder of the data partition.
+pub const JOURNAL: &str = "/var/log/journal";
 /// ssh host keys.
 pub const SSH_HOST_KEYS: &str = "/var/lib/fleet/ssh";
 /// ssh host keys for one boot, when the state partition cannot hold them.

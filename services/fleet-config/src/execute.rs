@@ -259,12 +259,7 @@ impl Device {
     async fn set_persistent_logging(&self, on: bool, known: &mut Known) -> Result<Effect, String> {
         let peer = |error| peer("the journal service (org.fleetos.Journal1)", &error);
         let journal = JournalProxy::new(&self.connection);
-        if on {
-            journal.persist().await
-        } else {
-            journal.volatile().await
-        }
-        .map_err(peer)?;
+        journal.configure(on).await.map_err(peer)?;
         known.persistent_logging = Some(on);
         Ok(Effect::Done)
     }

@@ -21,10 +21,8 @@ pub(crate) struct Places {
     pub(crate) board: PathBuf,
     /// What the helper remembers.
     pub(crate) helper: PathBuf,
-    /// Exists if the next boot stores the journal.
-    pub(crate) journal_flag: PathBuf,
-    /// Exists if journald stores it now.
-    pub(crate) journal_flushed: PathBuf,
+    /// Each exists if the journal is stored, or shall be: at the next boot, for a time, now.
+    pub(crate) journal: [PathBuf; 3],
     /// The certificates that programs trust.
     pub(crate) certificates: PathBuf,
     /// The executable that looks into certificates.
@@ -47,9 +45,7 @@ impl Places {
             defaults: paths::DEFAULTS.into(),
             board: paths::RUN_BOARD.into(),
             helper: paths::RUN_HELPER.into(),
-            journal_flag: paths::JOURNAL_FLAG.into(),
-            // journald's own flag: systemd-journald.service(8), "journalctl --flush".
-            journal_flushed: "/run/systemd/journal/flushed".into(),
+            journal: [paths::JOURNAL_FLAG, paths::JOURNAL_CALL, paths::JOURNAL_FLUSHED].map(Into::into),
             certificates: paths::CERTIFICATES.into(),
             certificate_checker: paths::CERTIFICATE_CHECKER.to_owned(),
             udev_rules: paths::UDEV_RULES.into(),
@@ -64,11 +60,11 @@ impl Places {
         matches!(self.helper.join(thing).try_exists(), Ok(false))
     }
 
-    /// Whether the journal is stored, if now and the next boot agree about it; otherwise the journal service
-    /// decides. Looking saves starting it at every boot.
-    pub(crate) fn journal_is_persistent(&self) -> Option<bool> {
-        let configured = self.journal_flag.try_exists().ok()?;
-        let now = self.journal_flushed.try_exists().ok()?;
-        (configured == now).then_some(now)
+    /// Whether nothing ever asked for a stored journal; otherwise the journal service is told what the configuration
+    /// says, and looks after it. Looking saves starting it at every boot.
+    pub(crate) fn journal_is_volatile(&self) -> bool {
+        self.journal
+            .iter()
+            .all(|path| matches!(path.try_exists(), Ok(false)))
     }
 }

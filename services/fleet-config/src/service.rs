@@ -203,7 +203,7 @@ impl Service {
         let timezone = timezone_in_force(&places.run);
         let mut known = Known {
             hostname: hostname.clone(),
-            persistent_logging: places.journal_is_persistent(),
+            persistent_logging: places.journal_is_volatile().then_some(false),
             timezone: timezone.clone(),
             parameters: places.is_untouched("kernel-parameters").then(Parameters::default),
             watchdog: places.is_untouched("watchdog").then(config::Watchdog::default),

@@ -6,6 +6,7 @@
 mod argument;
 mod hostname;
 mod journal;
+mod journal_files;
 mod kernel_parameters;
 mod keyfiles;
 mod manager;

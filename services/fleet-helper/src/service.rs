@@ -14,12 +14,12 @@ use zbus::{Connection, Dict, Variant};
 
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{hostname, journal, kernel_parameters, keyfiles, manager, udev};
+use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev};
 
 /// How long chronyc may take: it asks chronyd over a local socket.
 const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
-/// How long journalctl may take: it waits until journald has copied the volatile journal to a slow SD card.
-const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
+/// machine-id(5).
+const MACHINE_ID: &str = "/etc/machine-id";
 /// What development mode starts.
 const DEVELOPMENT_TARGET: &str = "fleet-development.target";
 
@@ -150,15 +150,15 @@ impl Object for Helper {
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;
-                    command::run("journalctl", &["--flush"], JOURNAL_LIMIT)
-                        .await
-                        .map_err(|error| failed("cannot flush the journal", &error))?;
+                    journal::flush().await?;
                 }
                 "RelinquishJournal" => {
                     self.admit(Verb::RelinquishJournal, call).await?;
-                    command::run("journalctl", &["--relinquish-var"], JOURNAL_LIMIT)
-                        .await
-                        .map_err(|error| failed("cannot relinquish the journal", &error))?;
+                    journal::relinquish().await?;
+                }
+                "TidyJournal" => {
+                    self.admit(Verb::TidyJournal, call).await?;
+                    return Ok(Some(tidy_journal(call.arguments()?.take()?).await?.into()));
                 }
                 _ => return Err(call.unknown()),
             }
@@ -234,6 +234,31 @@ async fn set_trust_store(connection: &Connection, extended: bool) -> bus::Result
     }
     log::info!("the additional certificates are {verb}ed");
     Ok(())
+}
+
+/// Removes the oldest files of the journal until all take at most `keep` bytes. Returns the bytes that were freed.
+async fn tidy_journal(keep: u64) -> bus::Result<u64> {
+    let place = "cannot tidy the journal";
+    let flushed = Path::new(paths::JOURNAL_FLUSHED).exists();
+    if keep == 0 && flushed {
+        // What journald writes to can go only when it is archived.
+        command::run("journalctl", &["--rotate"], journal::LIMIT)
+            .await
+            .map_err(|error| failed(place, &error))?;
+    }
+    let machine_id = std::fs::read_to_string(MACHINE_ID).map_err(|error| failed(MACHINE_ID, &error))?;
+    let folder = Path::new(paths::JOURNAL);
+    let tidied = journal_files::tidy(folder, machine_id.trim_end(), flushed, keep)
+        .map_err(|error| failed(place, &error))?;
+    if tidied != journal_files::Tidied::default() {
+        log::info!(
+            "the journal on the data partition: {} files of another machine-id taken in, {} of the oldest removed ({} bytes)",
+            tidied.adopted,
+            tidied.removed,
+            tidied.freed
+        );
+    }
+    Ok(tidied.freed)
 }
 
 /// Sets the regulatory domain of the configuration.

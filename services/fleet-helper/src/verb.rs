@@ -24,6 +24,7 @@ pub(crate) enum Verb {
     SetRegulatoryDomain,
     FlushJournal,
     RelinquishJournal,
+    TidyJournal,
 }
 
 /// A service user that may call something.
@@ -34,7 +35,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 13] = [
+const TABLE: [(Verb, Caller); 14] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
@@ -48,6 +49,7 @@ const TABLE: [(Verb, Caller); 13] = [
     (Verb::SetRegulatoryDomain, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
+    (Verb::TidyJournal, Caller::FleetJournal),
 ];
 
 impl Caller {
@@ -179,6 +181,7 @@ mod tests {
             Verb::SetRegulatoryDomain,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
+            Verb::TidyJournal,
         ] {
             assert_eq!(TABLE.iter().filter(|row| row.0 == verb).count(), 1, "{verb:?}");
         }

@@ -1,9 +1,15 @@
 //! The persistent-journal toggler (`org.fleetos.Journal1`).
 //!
 //! journald keeps `Storage=persistent` and is never restarted: *on* is a flush to the data partition, *off* gives
-//! it back to RAM, both live, and a flag on the state partition decides what the next boot does. See
-//! `docs/journal.md`.
+//! it back to RAM, both live, and a flag on the state partition decides what the next boot does.
+//!
+//! [`intent`] (configuration, calls with a time) and [`storage`] (the truth) → [`decision`] (pure) → [`switch`] (journald,
+//! through the helper) → [`service`] (D-Bus, and the watch while there is something to watch). See `docs/journal.md`.
 
+mod decision;
+mod intent;
+mod limits;
+mod mode;
 mod mount;
 mod service;
 mod storage;
@@ -18,18 +24,24 @@ use fleet_base::{bus, idle, runtime};
 use crate::service::Journal;
 use crate::storage::Storage;
 
-/// How long it stays after the last call.
+/// How long it stays after the last call, if nothing is to be watched over.
 const QUIET: Duration = Duration::from_secs(10);
 /// How long a call of ours may take: longer than the helper waits for journald to copy to a slow SD card.
 const CALL_LIMIT: Duration = Duration::from_secs(70);
 
-/// Serves `org.fleetos.Journal1` until nobody called for ten seconds.
+/// Serves `org.fleetos.Journal1` until nobody called for ten seconds, and longer while the journal is, or shall be, on
+/// the data partition.
 #[must_use]
 pub fn main() -> Exit {
     runtime::run("fleet-journal", serve())
 }
 
 async fn serve() -> Exit {
-    let journal = Journal::new(Storage::default());
-    idle::serve(Arc::new(journal), bus::system().method_timeout(CALL_LIMIT), QUIET).await
+    let journal = Arc::new(Journal::new(Storage::default()));
+    let beside = {
+        let journal = Arc::clone(&journal);
+        |connection, activity| -> idle::Beside { Box::pin(journal.watch(connection, activity)) }
+    };
+    let bus = bus::system().method_timeout(CALL_LIMIT);
+    idle::serve_beside(journal, bus, QUIET, Box::new(beside)).await
 }

@@ -1,4 +1,4 @@
-//! Whether a folder is really on the data partition.
+//! Whether a folder is really on the data partition, and that one can be written.
 //!
 //! A partition that could not be mounted leaves its mount point behind, an ordinary folder of the root file system;
 //! a journal written there would wear out the wrong medium, or nothing would be written at all.
@@ -12,6 +12,8 @@ use fleet_base::file;
 
 /// The mounts as this process sees them (proc_pid_mountinfo(5)).
 pub(crate) const MOUNT_INFO: &str = "/proc/self/mountinfo";
+/// What a file system says of itself that takes no writes. ext4 says the second and third after an error (Linux 6.15).
+const TAKES_NO_WRITES: [&str; 3] = ["ro", "emergency_ro", "shutdown"];
 /// Far more than any mount table here has.
 const MOUNT_INFO_LIMIT: u64 = 1024 * 1024;
 
@@ -22,6 +24,8 @@ pub(crate) enum Error {
     MountInfo(file::Error),
     /// The data partition is not mounted here.
     NotMounted(PathBuf),
+    /// The data partition's file system takes no writes.
+    ReadOnly(PathBuf),
     /// One of the two folders cannot be looked at.
     Folder(PathBuf, io::Error),
     /// The first folder is not the second one.
@@ -33,6 +37,11 @@ impl fmt::Display for Error {
         match self {
             Self::MountInfo(error) => error.fmt(f),
             Self::NotMounted(data) => write!(f, "the data partition is not mounted on {}", data.display()),
+            Self::ReadOnly(data) => write!(
+                f,
+                "the data partition on {} is read-only (an error of its file system? `dmesg` says)",
+                data.display()
+            ),
             Self::Folder(path, error) => write!(f, "cannot look at {}: {error}", path.display()),
             Self::Elsewhere(folder, on_data) => {
                 write!(f, "{} is not bound to {}", folder.display(), on_data.display())
@@ -46,12 +55,13 @@ impl std::error::Error for Error {
         match self {
             Self::MountInfo(error) => Some(error),
             Self::Folder(_, error) => Some(error),
-            Self::NotMounted(_) | Self::Elsewhere(..) => None,
+            Self::NotMounted(_) | Self::ReadOnly(_) | Self::Elsewhere(..) => None,
         }
     }
 }
 
-/// Checks that `folder` is the folder `on_data` of the partition mounted on `data`.
+/// Checks that `folder` is the folder `on_data` of the partition mounted on `data`, and that its file system is
+/// writable.
 ///
 /// Compares device and inode, not device numbers with the parent's: a bind mount within one file system, as in a
 /// container, has the same number on both sides.
@@ -60,27 +70,31 @@ impl std::error::Error for Error {
 /// See [`Error`].
 pub(crate) fn is_on_data(folder: &Path, on_data: &Path, data: &Path, mount_info: &Path) -> Result<(), Error> {
     let mounts = file::read(mount_info, MOUNT_INFO_LIMIT).map_err(Error::MountInfo)?;
-    if !has_mount_point(&String::from_utf8_lossy(&mounts), data) {
-        return Err(Error::NotMounted(data.to_owned()));
-    }
+    let mounts = String::from_utf8_lossy(&mounts);
+    let options = file_system_options(&mounts, data).ok_or_else(|| Error::NotMounted(data.to_owned()))?;
     let identity = |path: &Path| match std::fs::metadata(path) {
         Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
         Err(error) => Err(Error::Folder(path.to_owned(), error)),
     };
-    if identity(folder)? == identity(on_data)? {
-        Ok(())
-    } else {
-        Err(Error::Elsewhere(folder.to_owned(), on_data.to_owned()))
+    if identity(folder)? != identity(on_data)? {
+        return Err(Error::Elsewhere(folder.to_owned(), on_data.to_owned()));
+    }
+    match options.split(',').any(|option| TAKES_NO_WRITES.contains(&option)) {
+        true => Err(Error::ReadOnly(data.to_owned())),
+        false => Ok(()),
     }
 }
 
-/// Whether the mount table has a mount on `path`: the fifth field of a line. Spaces in it are escaped there, and
-/// none of our paths has one.
-fn has_mount_point(mount_info: &str, path: &Path) -> bool {
-    mount_info
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .any(|mount_point| Path::new(mount_point) == path)
+/// The file system's own options (not the mount's: this process's view is read-only anyway) of what is mounted on
+/// `path`; the last mount is on top. The mount point is the fifth field of a line, and the options end it. Spaces are
+/// escaped there, and none of our paths has one.
+fn file_system_options<'a>(mount_info: &'a str, path: &Path) -> Option<&'a str> {
+    let on = |line: &&str| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|point| Path::new(point) == path)
+    };
+    mount_info.lines().rfind(on)?.rsplit(' ').next()
 }
 
 #[cfg(test)]
@@ -90,18 +104,19 @@ mod tests {
     #[test]
     fn tells_a_mount_point_from_its_neighbours() {
         let table = "22 1 259:2 / / ro,relatime - ext4 /dev/vda2 ro\n\
+                     30 22 259:7 / /data rw - ext4 /dev/vda7 ro\n\
                      31 22 259:5 / /data rw,nosuid shared:9 - ext4 /dev/vda5 rw\n\
                      32 22 259:5 /journal /var/log/journal rw - ext4 /dev/vda5 rw\n";
         for (path, mounted) in [
             ("/data", true),
             ("/data/", true),
             ("/var/log/journal", true),
-            ("/", true),
             ("/dat", false),
             ("/data/journal", false),
             ("/journal", false),
         ] {
-            assert_eq!(has_mount_point(table, Path::new(path)), mounted, "{path}");
+            let options = file_system_options(table, Path::new(path));
+            assert_eq!(options, mounted.then_some("rw"), "{path}");
         }
     }
 
@@ -122,6 +137,25 @@ mod tests {
 
         let bound = root.path().join("bound");
         std::os::unix::fs::symlink(&on_data, &bound).unwrap();
+        assert!(check(&bound).is_ok());
+        for options in [
+            "ro",
+            "ro,errors=remount-ro",
+            "rw,emergency_ro",
+            "rw,shutdown,nodelalloc",
+        ] {
+            let line = format!("31 22 259:5 / {} rw - ext4 /dev/vda5 {options}\n", data.display());
+            std::fs::write(&table, line).unwrap();
+            assert!(matches!(check(&bound), Err(Error::ReadOnly(_))), "{options}");
+        }
+        std::fs::write(
+            &table,
+            format!(
+                "31 22 259:5 / {} rw - ext4 /dev/vda5 rw,errors=remount-ro\n",
+                data.display()
+            ),
+        )
+        .unwrap();
         assert!(check(&bound).is_ok());
         assert!(matches!(check(&elsewhere), Err(Error::Elsewhere(..))));
         assert!(matches!(check(&root.path().join("none")), Err(Error::Folder(..))));

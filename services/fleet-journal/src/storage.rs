@@ -1,50 +1,33 @@
-//! What the journal does now, what it will do at the next boot, and how much room it takes: read from the files
-//! that decide it, every time it is asked.
+//! Where the journal is and how much room it has: read from the files that decide it, every time it is asked.
 
-use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fleet_base::file::{self, Durability};
-use fleet_base::paths;
+use fleet_base::{boot_clock, file, paths};
+use nix::sys::statvfs::{Statvfs, statvfs};
 
+use crate::intent::Moment;
+use crate::limits::Limits;
+use crate::mode::Mode;
 use crate::mount;
 
-/// Where journald stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// In RAM: gone at the next boot.
-    Volatile,
-    /// On the data partition.
-    Persistent,
-}
-
-impl Mode {
-    /// Its name on the bus.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Volatile => "volatile",
-            Self::Persistent => "persistent",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+/// Far more than a boot id or a machine-id has.
+const MAX_ID: u64 = 128;
 
 /// The files that decide. A test gives others than [`Storage::default`].
 #[derive(Debug)]
 pub(crate) struct Storage {
     /// Exists if the next boot stores persistently.
     pub(crate) flag: PathBuf,
+    /// What a call asked for, while it is in force.
+    pub(crate) call: PathBuf,
     /// journald makes it when it goes to `/var/log/journal` and removes it when it goes back
     /// (systemd-journald.service(8)).
     pub(crate) flushed: PathBuf,
     /// Where journald stores persistently.
     pub(crate) folder: PathBuf,
+    /// Where journald stores in RAM.
+    pub(crate) in_ram: PathBuf,
     /// The data partition's mount point.
     pub(crate) data: PathBuf,
     /// The folder on it that `folder` is bound to.
@@ -53,123 +36,135 @@ pub(crate) struct Storage {
     pub(crate) mount_info: PathBuf,
     /// Exists if the state partition, and the flag with it, is lost at power-off.
     pub(crate) state_volatile: PathBuf,
+    /// The limits of the configuration, as rendered for journald.
+    pub(crate) limits: PathBuf,
+    /// The id of this boot.
+    pub(crate) boot_id: PathBuf,
 }
 
 impl Default for Storage {
     fn default() -> Self {
         Self {
             flag: paths::JOURNAL_FLAG.into(),
-            flushed: "/run/systemd/journal/flushed".into(),
-            folder: "/var/log/journal".into(),
+            call: paths::JOURNAL_CALL.into(),
+            flushed: paths::JOURNAL_FLUSHED.into(),
+            folder: paths::JOURNAL.into(),
+            in_ram: "/run/log/journal".into(),
             data: paths::DATA.into(),
             on_data: Path::new(paths::DATA).join("journal"),
             mount_info: mount::MOUNT_INFO.into(),
             state_volatile: paths::STATE_VOLATILE_FLAG.into(),
+            limits: Path::new(paths::RUN_CONFIG).join("journald.conf"),
+            boot_id: "/proc/sys/kernel/random/boot_id".into(),
         }
+    }
+}
+
+/// The journal at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// journald was told to leave RAM, and has not been told to go back.
+    pub(crate) told: bool,
+    /// It writes to RAM all the same: when a flush runs out of room it stays told, tries again at every line, and neither
+    /// `journalctl --flush` nor `--relinquish-var` gets it out of that (seen with systemd 257).
+    pub(crate) in_ram: bool,
+    /// Bytes of its files in RAM.
+    pub(crate) ram_used: u64,
+    /// The data partition; or why it cannot be used, as a sentence.
+    pub(crate) data: Result<Room, String>,
+}
+
+/// The room on the data partition, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Free, also for root only: journald counts so too.
+    pub(crate) free: u64,
+    /// Taken by the journal's files, of any machine-id.
+    pub(crate) used: u64,
+}
+
+impl Facts {
+    /// What journald does: persistent only if what it writes reaches the data partition.
+    pub(crate) const fn mode(&self) -> Mode {
+        match (self.left_ram(), &self.data) {
+            (true, Ok(_)) => Mode::Persistent,
+            _ => Mode::Volatile,
+        }
+    }
+
+    /// Whether journald left RAM. Where to is another question.
+    pub(crate) const fn left_ram(&self) -> bool {
+        self.told && !self.in_ram
     }
 }
 
 impl Storage {
-    /// Whether `/var/log/journal` is on the data partition.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub(crate) fn check_data(&self) -> Result<(), mount::Error> {
+    /// The journal now.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            told: self.flushed.exists(),
+            in_ram: folders(&self.in_ram).any(|folder| folder.join("system.journal").exists()),
+            ram_used: allocated(&self.in_ram),
+            data: self.room(),
+        }
+    }
+
+    fn room(&self) -> Result<Room, String> {
         mount::is_on_data(&self.folder, &self.on_data, &self.data, &self.mount_info)
+            .map_err(|error| error.to_string())?;
+        let data = statvfs(&self.data)
+            .map_err(|error| format!("cannot ask for the room on {}: {error}", self.data.display()))?;
+        Ok(Room {
+            free: free(&data),
+            used: allocated(&self.folder),
+        })
     }
 
-    /// What journald does now. Persistent only if what it writes really reaches the data partition.
-    pub(crate) fn mode(&self) -> Mode {
-        if self.flushed.exists() && self.check_data().is_ok() {
-            Mode::Persistent
-        } else {
-            Mode::Volatile
-        }
+    /// The limits of the configuration.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::read(&self.limits)
     }
 
-    /// What the next boot does.
-    pub(crate) fn configured(&self) -> Mode {
-        if self.flag.exists() {
-            Mode::Persistent
-        } else {
-            Mode::Volatile
-        }
-    }
-
-    /// Makes `mode` what the next boot does; durable when it returns. Returns whether that changed anything.
-    ///
-    /// # Errors
-    /// The flag could not be written or removed.
-    pub(crate) fn configure(&self, mode: Mode) -> Result<bool, file::Error> {
-        match mode {
-            Mode::Persistent if self.flag.exists() => Ok(false),
-            Mode::Persistent => file::write(&self.flag, b"", 0o644, Durability::Synced),
-            Mode::Volatile => file::remove(&self.flag, Durability::Synced),
-        }
-    }
-
-    /// Bytes that the journal's files take on the data partition, of this machine-id and any other.
-    ///
-    /// Allocated blocks, as `journalctl --disk-usage` counts them. What cannot be read counts as nothing.
-    pub(crate) fn usage(&self) -> u64 {
-        if self.check_data().is_err() {
-            return 0;
-        }
-        allocated(&self.folder)
-    }
-
-    /// What is wrong, as a sentence; empty if nothing is.
-    pub(crate) fn problem(&self) -> String {
-        match (self.configured(), self.mode(), self.check_data()) {
-            (Mode::Persistent, Mode::Volatile, Err(error)) => {
-                format!("persistent is configured but the journal is not on the data partition: {error}")
-            }
-            (Mode::Persistent, Mode::Volatile, Ok(())) => {
-                "persistent is configured but the journal is in RAM: journald was not told to flush; ask for \
-                 persistent again"
-                    .to_owned()
-            }
-            (Mode::Volatile, Mode::Persistent, _) => {
-                "volatile is configured but the journal is on the data partition until the next boot; ask for volatile \
-                 again"
-                    .to_owned()
-            }
-            (Mode::Volatile, Mode::Volatile, Err(error)) if self.flushed.exists() => {
-                format!("volatile is configured but journald stores in {}: {error}", self.folder.display())
-            }
-            (Mode::Persistent, Mode::Persistent, _) if self.state_volatile.exists() => {
-                "persistent is forgotten at power-off: the state partition is not usable".to_owned()
-            }
-            _ => String::new(),
+    /// Now.
+    pub(crate) fn now(&self) -> Moment {
+        let boot = file::read(&self.boot_id, MAX_ID).unwrap_or_default();
+        Moment {
+            boot: String::from_utf8_lossy(&boot).trim().to_owned(),
+            time: boot_clock::now(),
         }
     }
 }
 
-/// The blocks of all files in a folder, and one level of folders in it (a folder a machine-id), in bytes.
+/// The free bytes of a file system.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the counts have 32 bits on 32-bit machines"
+)]
+fn free(data: &Statvfs) -> u64 {
+    u64::from(data.blocks_free()).saturating_mul(u64::from(data.fragment_size()))
+}
+
+/// The folders in a folder; links are not followed.
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+}
+
+/// The blocks of all files in a folder, and one level of folders in it (a folder a machine-id), in bytes: allocated
+/// blocks, as `journalctl --disk-usage` counts them. What cannot be read counts as nothing.
 fn allocated(folder: &Path) -> u64 {
     /// Of `st_blocks`, whatever the file system's block size (stat(2)).
     const BLOCK: u64 = 512;
-    let files_of = |folder: &Path| -> Vec<std::fs::DirEntry> {
-        std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect()
-    };
-    let mut bytes = 0_u64;
-    for entry in files_of(folder) {
-        let inner = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files_of(&entry.path()),
-            Ok(_) => vec![entry],
-            Err(_) => Vec::new(),
-        };
-        for file in inner {
-            // A link is counted, not followed.
-            let blocks = file.metadata().map_or(0, |metadata| metadata.blocks());
-            bytes = bytes.saturating_add(blocks.saturating_mul(BLOCK));
-        }
-    }
-    bytes
+    let all = std::iter::once(folder.to_owned()).chain(folders(folder));
+    all.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
+        // A link is counted, not followed.
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|metadata| !metadata.is_dir())
+        .fold(0_u64, |bytes, metadata| {
+            bytes.saturating_add(metadata.blocks().saturating_mul(BLOCK))
+        })
 }
 
 #[cfg(test)]
@@ -182,22 +177,33 @@ pub(crate) mod tests {
         let at = |path: &str| root.path().join(path);
         let storage = Storage {
             flag: at("state/persistent"),
+            call: at("state/call"),
             flushed: at("flushed"),
             folder: at("var-log-journal"),
+            in_ram: at("run-log-journal"),
             data: at("data"),
             on_data: at("data/journal"),
             mount_info: at("mountinfo"),
             state_volatile: at("state-volatile"),
+            limits: at("journald.conf"),
+            boot_id: at("boot_id"),
         };
         std::fs::create_dir(at("state")).unwrap();
         std::fs::create_dir_all(&storage.on_data).unwrap();
+        std::fs::create_dir_all(storage.in_ram.join("aaaa")).unwrap();
         std::os::unix::fs::symlink(&storage.on_data, &storage.folder).unwrap();
-        std::fs::write(
-            &storage.mount_info,
-            format!("1 2 3:4 / {} rw", storage.data.display()),
-        )
-        .unwrap();
+        std::fs::write(&storage.boot_id, "a\n").unwrap();
+        mount(&storage, "rw");
         (root, storage)
+    }
+
+    /// Mounts the data partition with these options.
+    pub(crate) fn mount(storage: &Storage, options: &str) {
+        let line = format!(
+            "1 2 3:4 / {} rw - ext4 /dev/x {options}\n",
+            storage.data.display()
+        );
+        std::fs::write(&storage.mount_info, line).unwrap();
     }
 
     /// Takes the data partition away.
@@ -207,117 +213,33 @@ pub(crate) mod tests {
 
     #[test]
     fn the_truth_is_in_the_files() {
-        // flushed, flag, mounted, state volatile → mode, configured, a word of the problem
-        for (flushed, flag, mounted, state_volatile, mode, configured, problem) in [
-            (false, false, true, false, Mode::Volatile, Mode::Volatile, ""),
-            (true, true, true, false, Mode::Persistent, Mode::Persistent, ""),
-            (
-                true,
-                true,
-                true,
-                true,
-                Mode::Persistent,
-                Mode::Persistent,
-                "forgotten at power-off",
-            ),
-            (
-                false,
-                true,
-                true,
-                false,
-                Mode::Volatile,
-                Mode::Persistent,
-                "not told to flush",
-            ),
-            (
-                false,
-                true,
-                false,
-                false,
-                Mode::Volatile,
-                Mode::Persistent,
-                "not mounted",
-            ),
-            (
-                true,
-                true,
-                false,
-                false,
-                Mode::Volatile,
-                Mode::Persistent,
-                "not mounted",
-            ),
-            (
-                true,
-                false,
-                true,
-                false,
-                Mode::Persistent,
-                Mode::Volatile,
-                "until the next boot",
-            ),
-            (
-                true,
-                false,
-                false,
-                false,
-                Mode::Volatile,
-                Mode::Volatile,
-                "journald stores in",
-            ),
-            (false, false, false, false, Mode::Volatile, Mode::Volatile, ""),
-        ] {
-            let (_root, storage) = device();
-            for (file, exists) in [
-                (&storage.flushed, flushed),
-                (&storage.flag, flag),
-                (&storage.state_volatile, state_volatile),
-            ] {
-                if exists {
-                    std::fs::write(file, "").unwrap();
-                }
-            }
-            if !mounted {
-                unmount(&storage);
-            }
-            let case = format!("flushed {flushed}, flag {flag}, mounted {mounted}");
-            assert_eq!(
-                (storage.mode(), storage.configured()),
-                (mode, configured),
-                "{case}"
-            );
-            let text = storage.problem();
-            assert_eq!(text.is_empty(), problem.is_empty(), "{case}: {text}");
-            assert!(text.contains(problem), "{case}: {text}");
-        }
+        let (_root, storage) = device();
+        assert_eq!(storage.facts().mode(), Mode::Volatile);
+        std::fs::write(&storage.flushed, "").unwrap();
+        assert_eq!(storage.facts().mode(), Mode::Persistent);
+        // journald says that it was told, and stayed in RAM.
+        let in_ram = storage.in_ram.join("aaaa/system.journal");
+        std::fs::write(&in_ram, "x").unwrap();
+        assert_eq!(storage.facts().mode(), Mode::Volatile);
+        std::fs::remove_file(&in_ram).unwrap();
+        mount(&storage, "ro");
+        let facts = storage.facts();
+        assert!(facts.left_ram() && facts.mode() == Mode::Volatile);
+        assert!(facts.data.unwrap_err().contains("read-only"));
+        unmount(&storage);
+        assert!(storage.facts().data.unwrap_err().contains("not mounted"));
     }
 
     #[test]
     fn counts_files_of_every_machine_id() {
         let (_root, storage) = device();
-        assert_eq!(storage.usage(), 0);
+        assert_eq!(storage.facts().data.unwrap().used, 0);
         for machine in ["aaaa", "bbbb"] {
             let folder = storage.on_data.join(machine);
             std::fs::create_dir(&folder).unwrap();
             std::fs::write(folder.join("system.journal"), vec![1; 100_000]).unwrap();
         }
-        assert!(storage.usage() >= 200_000, "{}", storage.usage());
-        unmount(&storage);
-        assert_eq!(storage.usage(), 0, "nothing is on a partition that is not there");
-    }
-
-    #[test]
-    fn configures_once() {
-        let (_root, storage) = device();
-        for (mode, changed) in [
-            (Mode::Volatile, false),
-            (Mode::Persistent, true),
-            (Mode::Persistent, false),
-            (Mode::Volatile, true),
-            (Mode::Volatile, false),
-        ] {
-            assert_eq!(storage.configure(mode).unwrap(), changed);
-            assert_eq!(storage.configured(), mode);
-        }
+        let Room { free, used } = storage.facts().data.unwrap();
+        assert!(used >= 200_000 && free > 0, "{used} {free}");
     }
 }

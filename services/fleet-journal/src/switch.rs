@@ -1,19 +1,29 @@
-//! The two switches, on and off.
+//! Brings the journal to where it is wanted.
 //!
-//! What was asked for is written down first, then journald is told, then the truth is looked at: a reply that got
-//! lost does not count, only what journald does.
+//! One loop: look at the truth, [decide](crate::decision), do one thing, look again. A reply that got lost does not
+//! count, only what journald does; and a service that was killed in between goes on from what it finds.
 
-use fleet_base::bus::{self, Error, sentence};
+use std::time::Duration;
+
+use fleet_base::bus::sentence;
 use fleet_base::proxy::helper::HelperProxy;
 
-use crate::storage::{Mode, Storage};
+use crate::decision::{Action, Decision, SELDOM, decide};
+use crate::limits::Limits;
+use crate::mode::Mode;
+use crate::storage::Storage;
 
-/// What makes journald go to flash and back.
+/// More than any course has: tidy, flush, or tidy, relinquish.
+const MOST_ACTIONS: u32 = 4;
+
+/// What changes the journal.
 pub(crate) trait Journald {
     /// Makes it store in `/var/log/journal`.
     async fn flush(&self) -> zbus::Result<()>;
     /// Makes it store in RAM.
     async fn relinquish(&self) -> zbus::Result<()>;
+    /// Removes the oldest files on the data partition until all take at most so many bytes.
+    async fn tidy(&self, keep: u64) -> zbus::Result<u64>;
 }
 
 impl Journald for HelperProxy {
@@ -24,74 +34,75 @@ impl Journald for HelperProxy {
     async fn relinquish(&self) -> zbus::Result<()> {
         self.relinquish_journal().await
     }
+
+    async fn tidy(&self, keep: u64) -> zbus::Result<u64> {
+        self.tidy_journal(keep).await
+    }
 }
 
-/// Stores on the data partition from now on. Returns whether that was a change.
-///
-/// # Errors
-/// [`Error::Refused`] without the data partition, and nothing is changed; [`Error::Failed`] if journald did not
-/// follow, and then the next boot does what it would have done before.
-pub(crate) async fn persist(storage: &Storage, journald: &impl Journald) -> bus::Result<bool> {
-    storage.check_data().map_err(|error| {
-        Error::Refused(format!(
-            "the journal stays in RAM: {error}; repair or replace the data partition, then ask again"
-        ))
-    })?;
-    let configured = storage
-        .configure(Mode::Persistent)
-        .map_err(|error| Error::Failed(error.to_string()))?;
-    if storage.mode() == Mode::Persistent {
-        return Ok(configured);
-    }
-    let told = journald.flush().await;
-    if storage.mode() == Mode::Persistent {
-        return Ok(true);
-    }
-    let reason = match told {
-        Ok(()) => "journald did not go to the data partition; see its messages in the journal".to_owned(),
-        Err(error) => sentence(&error),
-    };
-    let mut text = format!("the journal stays in RAM: {reason}");
-    if configured && let Err(error) = storage.configure(Mode::Volatile) {
-        text = format!("{text}; and the next boot tries again: {error}");
-    }
-    Err(Error::Failed(text))
+/// How far it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is where it is wanted; look again after this time, if that can change by itself.
+    There(Option<Duration>),
+    /// It is not, because of this.
+    NotThere(String),
 }
 
-/// Stores in RAM from now on. Returns whether that was a change.
-///
-/// # Errors
-/// [`Error::Failed`]; if journald did not follow, it stores in RAM from the next boot on.
-pub(crate) async fn volatile(storage: &Storage, journald: &impl Journald) -> bus::Result<bool> {
-    let configured = storage
-        .configure(Mode::Volatile)
-        .map_err(|error| Error::Failed(error.to_string()))?;
-    // Not the mode: journald may store in a folder that is not on the data partition, and shall leave that too.
-    if !storage.flushed.exists() {
-        return Ok(configured);
+/// Brings the journal to where it is wanted, as far as that is possible now.
+pub(crate) async fn reconcile(
+    storage: &Storage,
+    journald: &impl Journald,
+    wanted: Mode,
+    limits: Limits,
+) -> Outcome {
+    let mut tidied = false;
+    let mut failure = None;
+    let mut last = None;
+    for _ in 0..MOST_ACTIONS {
+        let action = match decide(wanted, &storage.facts(), limits, tidied) {
+            Decision::Good(again) => return Outcome::There(again),
+            Decision::Bad(reason) => return Outcome::NotThere(reason),
+            Decision::Do(action) => action,
+        };
+        // The same again would only fail again.
+        if last.as_ref() == Some(&action) {
+            break;
+        }
+        let told = match action {
+            Action::Flush => journald.flush().await,
+            Action::Relinquish => journald.relinquish().await,
+            Action::Tidy(keep) => {
+                tidied = true;
+                journald.tidy(keep).await.map(drop)
+            }
+        };
+        if let Err(error) = told {
+            log::debug!("{action:?}: {error}");
+            failure = Some(sentence(&error));
+        }
+        last = Some(action);
     }
-    let told = journald.relinquish().await;
-    if !storage.flushed.exists() {
-        return Ok(true);
-    }
-    let reason = match told {
-        Ok(()) => "journald did not go back to RAM; see its messages in the journal".to_owned(),
-        Err(error) => sentence(&error),
+    let to = match last {
+        Some(Action::Flush) => "to the data partition",
+        _ => "back to RAM",
     };
-    Err(Error::Failed(format!(
-        "the journal stays on the data partition until the next boot: {reason}"
-    )))
+    let reason = failure.unwrap_or_else(|| "see its messages in the journal".to_owned());
+    Outcome::NotThere(format!("journald did not go {to}: {reason}"))
 }
+
+/// When to try again what did not work: nobody is told when a partition has room again.
+pub(crate) const AGAIN: Duration = SELDOM;
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::RefCell;
 
     use super::*;
-    use crate::storage::tests::{device, unmount};
+    use crate::storage::tests::{device, mount, unmount};
 
     /// What a journald does when it is told something.
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, PartialEq, Eq)]
     enum Follows {
         Yes,
         /// It follows, but its reply is lost.
@@ -101,11 +112,11 @@ mod tests {
         Fails,
     }
 
-    struct Fake<'a>(&'a Storage, Follows, Cell<usize>);
+    struct Fake<'a>(&'a Storage, Follows, RefCell<Vec<&'static str>>);
 
     impl Fake<'_> {
-        fn told(&self, change: impl FnOnce()) -> zbus::Result<()> {
-            self.2.set(self.2.get() + 1);
+        fn told(&self, what: &'static str, change: impl FnOnce()) -> zbus::Result<()> {
+            self.2.borrow_mut().push(what);
             if matches!(self.1, Follows::Yes | Follows::Silently) {
                 change();
             }
@@ -118,93 +129,98 @@ mod tests {
 
     impl Journald for Fake<'_> {
         async fn flush(&self) -> zbus::Result<()> {
-            self.told(|| std::fs::write(&self.0.flushed, "").unwrap())
+            self.told("flush", || std::fs::write(&self.0.flushed, "").unwrap())
         }
         async fn relinquish(&self) -> zbus::Result<()> {
-            self.told(|| std::fs::remove_file(&self.0.flushed).unwrap())
+            self.told("relinquish", || std::fs::remove_file(&self.0.flushed).unwrap())
+        }
+        async fn tidy(&self, keep: u64) -> zbus::Result<u64> {
+            let file = self.0.on_data.join("old.journal");
+            self.told("tidy", || {
+                std::fs::write(&file, vec![1; usize::try_from(keep).unwrap()]).unwrap()
+            })
+            .map(|()| 0)
         }
     }
 
-    fn state(storage: &Storage) -> (Mode, Mode) {
-        (storage.mode(), storage.configured())
+    /// The host's disk has room enough for these.
+    const LIMITS: Limits = Limits {
+        max_use: 8 << 20,
+        keep_free: 1 << 20,
+        journald_holds_max_use: true,
+        two_files: 2 << 20,
+    };
+
+    async fn brought(storage: &Storage, follows: Follows, to: Mode) -> (Outcome, Vec<&'static str>) {
+        let journald = Fake(storage, follows, RefCell::default());
+        let outcome = reconcile(storage, &journald, to, LIMITS).await;
+        (outcome, journald.2.into_inner())
     }
 
     #[tokio::test]
     async fn on_and_off_again_and_again() {
         let (_root, storage) = device();
         for follows in [Follows::Yes, Follows::Silently] {
-            let journald = Fake(&storage, follows, Cell::new(0));
             for _ in 0..3 {
-                assert!(persist(&storage, &journald).await.unwrap());
-                assert!(!persist(&storage, &journald).await.unwrap(), "is on already");
-                assert_eq!(state(&storage), (Mode::Persistent, Mode::Persistent));
-                assert!(volatile(&storage, &journald).await.unwrap());
-                assert!(!volatile(&storage, &journald).await.unwrap(), "is off already");
-                assert_eq!(state(&storage), (Mode::Volatile, Mode::Volatile));
+                for (to, told) in [
+                    (Mode::Persistent, vec!["flush"]),
+                    (Mode::Persistent, vec![]),
+                    (Mode::Volatile, vec!["relinquish"]),
+                    (Mode::Volatile, vec![]),
+                ] {
+                    let (outcome, actions) = brought(&storage, follows, to).await;
+                    assert!(matches!(outcome, Outcome::There(_)), "{outcome:?}");
+                    assert_eq!((storage.facts().mode(), actions), (to, told));
+                }
             }
-            assert_eq!(journald.2.get(), 6, "journald is only told what is new");
         }
     }
 
     #[tokio::test]
-    async fn a_failed_flush_takes_the_flag_back() {
+    async fn says_why_journald_did_not_follow() {
         let (_root, storage) = device();
-        for follows in [Follows::No, Follows::Fails] {
-            let journald = Fake(&storage, follows, Cell::new(0));
-            assert!(matches!(
-                persist(&storage, &journald).await,
-                Err(Error::Failed(_))
-            ));
-            assert_eq!(state(&storage), (Mode::Volatile, Mode::Volatile));
+        for (follows, word) in [(Follows::No, "see its messages"), (Follows::Fails, "no answer")] {
+            let (outcome, told) = brought(&storage, follows, Mode::Persistent).await;
+            let Outcome::NotThere(reason) = outcome else {
+                panic!()
+            };
+            assert!(reason.contains(word), "{reason}");
+            assert_eq!(told, ["flush"], "once, not again and again");
         }
-        storage.configure(Mode::Persistent).unwrap();
-        let journald = Fake(&storage, Follows::Fails, Cell::new(0));
-        assert!(persist(&storage, &journald).await.is_err());
-        assert_eq!(storage.configured(), Mode::Persistent, "it was so before");
     }
 
     #[tokio::test]
-    async fn a_failed_relinquish_holds_for_the_next_boot() {
+    async fn makes_room_first() {
         let (_root, storage) = device();
-        persist(&storage, &Fake(&storage, Follows::Yes, Cell::new(0)))
-            .await
-            .unwrap();
-        let journald = Fake(&storage, Follows::Fails, Cell::new(0));
-        assert!(matches!(
-            volatile(&storage, &journald).await,
-            Err(Error::Failed(_))
-        ));
-        assert_eq!(state(&storage), (Mode::Persistent, Mode::Volatile));
-        assert!(!storage.problem().is_empty());
+        std::fs::write(storage.on_data.join("old.journal"), vec![1; 9 << 20]).unwrap();
+        let (outcome, told) = brought(&storage, Follows::Yes, Mode::Persistent).await;
+        assert!(matches!(outcome, Outcome::There(Some(_))), "{outcome:?}");
+        assert_eq!(told, ["tidy", "flush"]);
     }
 
     #[tokio::test]
-    async fn without_the_data_partition_nothing_is_changed() {
+    async fn leaves_a_partition_that_went_away_or_read_only() {
         let (_root, storage) = device();
-        unmount(&storage);
-        let journald = Fake(&storage, Follows::Yes, Cell::new(0));
-        assert!(matches!(
-            persist(&storage, &journald).await,
-            Err(Error::Refused(_))
-        ));
-        assert_eq!(
-            (state(&storage), journald.2.get()),
-            ((Mode::Volatile, Mode::Volatile), 0)
-        );
-    }
-
-    #[tokio::test]
-    async fn one_that_stores_in_the_wrong_place_is_called_back() {
-        let (_root, storage) = device();
-        persist(&storage, &Fake(&storage, Follows::Yes, Cell::new(0)))
-            .await
-            .unwrap();
-        unmount(&storage);
+        for (spoil, word) in [
+            (unmount as fn(&Storage), "not mounted"),
+            (|storage: &Storage| mount(storage, "ro"), "read-only"),
+        ] {
+            mount(&storage, "rw");
+            brought(&storage, Follows::Yes, Mode::Persistent).await;
+            spoil(&storage);
+            let (outcome, told) = brought(&storage, Follows::Yes, Mode::Persistent).await;
+            let Outcome::NotThere(reason) = outcome else {
+                panic!()
+            };
+            assert!(reason.contains(word), "{reason}");
+            assert_eq!(told, ["relinquish"]);
+            assert!(!storage.flushed.exists());
+        }
+        mount(&storage, "rw");
+        let (outcome, _) = brought(&storage, Follows::Yes, Mode::Persistent).await;
         assert!(
-            volatile(&storage, &Fake(&storage, Follows::Yes, Cell::new(0)))
-                .await
-                .unwrap()
+            matches!(outcome, Outcome::There(_)),
+            "it comes back by itself: {outcome:?}"
         );
-        assert!(!storage.flushed.exists());
     }
 }

@@ -1,41 +1,74 @@
-//! The journal, moved between RAM and flash while it is written to.
+//! The journal, moved between RAM and flash while it is written to, for a time, and when something is in the way.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use testbed::{Device, Tier};
 
+/// journald drops nothing, so that what is missing was lost.
+const NO_RATE_LIMIT: &str = r#"{"os": {"journal": {"rateLimit": {"interval": 0, "burst": 0}}}}"#;
+/// The service that watches over the journal looks every 30 s.
+const LOOKED: Duration = Duration::from_secs(75);
+/// The mode, alone.
+const MODE: &str = "fleet journal status --json | sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p'";
+
 #[test]
-fn goes_to_flash_and_back_with_every_line() -> Result<()> {
-    let mut device = Device::boot(Tier::Nspawn).start()?;
+fn every_line_is_there_once_through_twenty_switches() -> Result<()> {
+    const LINES: usize = 30_000;
+    let mut device = Device::boot(Tier::Nspawn).config_text(NO_RATE_LIMIT).start()?;
     device
         .run("fleet journal status --json")?
         .mentions(r#""mode": "volatile""#)?;
     device
         .run("find /var/log/journal -name '*.journal' | wc -l")?
         .says("0")?;
-
-    // journald drops beyond 10,000 lines in 30 s from one service; 4,000 in 8 s stay below.
-    device.run("systemd-run --quiet --unit=writer --collect sh -c 'for i in $(seq 4000); do echo line-$i; sleep 0.001; done'")?.succeeds()?;
-    for _ in 0..3 {
-        device
-            .run("fleet journal persist")?
-            .succeeds()?
-            .mentions("persistent")?;
-        device
-            .run("sleep 0.5; fleet journal volatile")?
-            .succeeds()?
-            .mentions("volatile")?;
+    // About 1000 lines a second, numbered. A line carries where the journal was when it was written.
+    device
+        .run(&format!(
+            "systemd-run --quiet --unit=writer --collect bash -c 'for ((i = 1; i <= {LINES}; i++)); do \
+             [[ -e /run/systemd/journal/flushed ]] && echo \"line $i flash\" || echo \"line $i ram\"; \
+             ((i % 10)) || read -t 0.01 <> <(:); done'"
+        ))?
+        .succeeds()?;
+    let mut at = Vec::new();
+    for _ in 0..12 {
+        for (command, said) in [("persist", "persistent"), ("volatile", "volatile")] {
+            device
+                .run(&format!("fleet journal {command}"))?
+                .succeeds()?
+                .mentions(said)?;
+            let last = device
+                .run("journalctl --no-pager -q -u writer -n 1 -o cat")?
+                .text();
+            let number: usize = last.split(' ').nth(1).context("a line")?.parse()?;
+            at.push(number);
+            device.run("sleep 0.4")?;
+        }
     }
+    ensure!(
+        at.windows(2).filter(|pair| pair[0] < pair[1]).count() >= 20
+            && at.last().is_some_and(|&last| last < LINES),
+        "lines were written on both sides of at least 20 switches: {at:?}"
+    );
     device
-        .soon(
-            std::time::Duration::from_secs(30),
-            "systemctl is-active writer",
-            "inactive",
-        )
-        .ok();
-    device.run("while systemctl is-active -q writer; do sleep 0.2; done; journalctl -u writer -o cat | grep -c '^line-'")?.says("4000")?;
-    device
-        .run("journalctl -u writer -o cat | grep '^line-' | sort -u | wc -l")?
-        .says("4000")?;
+        .run("while systemctl is-active -q writer; do sleep 0.2; done")?
+        .succeeds()?;
+    let lines = device
+        .run("journalctl --no-pager -q -u writer -o cat | grep '^line '")?
+        .text();
+    let numbers: Vec<usize> = lines
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1)?.parse().ok())
+        .collect();
+    ensure!(numbers.len() == LINES, "{} lines of {LINES}", numbers.len());
+    ensure!(
+        numbers.iter().copied().eq(1..=LINES),
+        "they are there once each, and in order"
+    );
+    for side in ["ram", "flash"] {
+        let written = lines.lines().filter(|line| line.ends_with(side)).count();
+        ensure!(written > 1000, "{written} lines were written to {side}");
+    }
     device
         .run("systemctl show -P NRestarts systemd-journald")?
         .says("0")?;
@@ -43,12 +76,13 @@ fn goes_to_flash_and_back_with_every_line() -> Result<()> {
 }
 
 #[test]
-fn keeps_early_lines_over_a_power_cut_once_persistent() -> Result<()> {
+fn early_lines_are_kept_over_a_power_cut_and_the_key_decides() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).start()?;
-    let boot = device
-        .run("cat /proc/sys/kernel/random/boot_id | tr -d -")?
-        .text();
-    device.run("fleet journal persist")?.succeeds()?;
+    let boot = device.run("tr -d - < /proc/sys/kernel/random/boot_id")?.text();
+    device
+        .run("fleet config set persistentLogging true")?
+        .succeeds()?;
+    device.run("fleet journal status")?.mentions("persistent")?;
     device.run("journalctl --sync")?.succeeds()?;
     device.cut()?;
     device
@@ -56,40 +90,321 @@ fn keeps_early_lines_over_a_power_cut_once_persistent() -> Result<()> {
             "journalctl -b {boot} -u fleet-config -o cat --no-pager | wc -l | grep -v '^0$'"
         ))?
         .succeeds()?;
-    // The call was for now; the key decides at boot.
     device
-        .run("fleet journal status --json")?
-        .mentions(r#""mode": "volatile""#)?;
-    device
-        .run("fleet config set persistentLogging true")?
+        .run("journalctl -b -u systemd-journald -o cat --no-pager | grep -c 'Journal started'")?
         .succeeds()?;
-    device.reboot()?;
+    device.run(MODE)?.says("persistent")?;
+    device.run("fleet config unset persistentLogging")?.succeeds()?;
+    device.run(MODE)?.says("volatile")?;
+    // What is on flash stays readable.
     device
-        .run("fleet journal status --json")?
-        .mentions(r#""mode": "persistent""#)?;
+        .run(&format!(
+            "journalctl -b {boot} -u fleet-config -o cat --no-pager | wc -l | grep -v '^0$'"
+        ))?
+        .succeeds()?;
     Ok(())
 }
 
 #[test]
-fn the_services_that_nobody_calls_leave() -> Result<()> {
+fn a_call_is_for_a_time_and_a_change_of_the_key_ends_it() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).start()?;
+    let status = "fleet journal status --json";
     device
-        .run("fleet journal persist && systemctl is-active fleet-journal fleet-helper")?
+        .run("fleet journal persist --for 24h")?
+        .succeeds()?
+        .mentions("So for 23 h 59 min more, by a call; then volatile")?;
+    device
+        .run(status)?
+        .mentions(r#""override": "persistent""#)?
+        .mentions(r#""configured": "volatile""#)?;
+
+    // It outlives a reboot, which costs a 24th.
+    device.reboot()?;
+    device.run(MODE)?.says("persistent")?;
+    device
+        .run("fleet journal status")?
+        .mentions("So for 22 h 59 min more")?;
+    device.cut()?;
+    device.run(MODE)?.says("persistent")?;
+    device
+        .run("fleet journal status")?
+        .mentions("So for 21 h 59 min more")?;
+
+    // What the key says already does not end it; a change does.
+    device
+        .run("fleet config set persistentLogging false")?
         .succeeds()?;
-    let gone = std::time::Duration::from_secs(25);
+    device.run(MODE)?.says("persistent")?;
     device
-        .soon(
-            gone,
-            "systemctl is-active fleet-journal fleet-helper | sort -u",
-            "inactive",
-        )
+        .run("fleet config set persistentLogging true")?
+        .succeeds()?;
+    device
+        .run(status)?
+        .mentions(r#""override": null"#)?
+        .mentions(r#""configured": "persistent""#)?;
+
+    // The other way, and back.
+    device
+        .run("fleet journal volatile")?
+        .succeeds()?
+        .mentions("then persistent")?;
+    device.reboot()?;
+    device.run(MODE)?.says("volatile")?;
+    device.run("fleet journal reset")?.succeeds()?;
+    device.run(MODE)?.says("persistent")?;
+    // One that says what is so anyway is none.
+    device.run("fleet journal persist --for 1h")?.succeeds()?;
+    device.run(status)?.mentions(r#""override": null"#)?;
+
+    // It ends by itself.
+    device.run("fleet journal volatile --for 60s")?.succeeds()?;
+    device.run(MODE)?.says("volatile")?;
+    device.soon(Duration::from_secs(100), MODE, "persistent")?;
+    device.run("fleet config unset persistentLogging")?.succeeds()?;
+    device.run(MODE)?.says("volatile")?;
+    device.run("ls /var/lib/fleet/journal")?.says("")?;
+    Ok(())
+}
+
+#[test]
+fn absurd_times_and_limits_are_refused_with_the_rule() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    for (command, rule) in [
+        ("persist --for 59s", "60 s to"),
+        ("persist --for 32d", "31 days"),
+        ("volatile --for 999999d", "31 days"),
+        ("persist --max-use 1M", "half of os.journal.maxUse"),
+        ("persist --max-use 1000G", "half of os.journal.maxUse"),
+        ("persist --keep-free 1K", "os.journal.keepFree"),
+        ("persist --keep-free 999G", "64G"),
+    ] {
+        device
+            .run(&format!("fleet journal {command}"))?
+            .exits(65)?
+            .complains(rule)?;
+    }
+    device
+        .run("fleet journal persist --for tomorrow")?
+        .exits(64)
+        .or_else(|_| device.run("fleet journal persist --for tomorrow")?.exits(2))?;
+    // More than this partition has.
+    device
+        .run("fleet journal persist --keep-free 64G")?
+        .exits(1)?
+        .complains("are needed")?;
+    device.run(MODE)?.says("volatile")?;
+    device.run("ls /var/lib/fleet/journal")?.says("")?;
+    Ok(())
+}
+
+/// Puts a file system of `size` in the data partition's place, in RAM, so that it can be filled.
+fn small_data(device: &mut Device, size: &str) -> Result<()> {
+    device
+        .run(&format!(
+            "umount /var/log/journal && mount -t tmpfs -o size={size} tmpfs /data && \
+             install -d -m 2755 -g systemd-journal /data/journal && mount --bind /data/journal /var/log/journal"
+        ))?
+        .succeeds()?;
+    Ok(())
+}
+
+#[test]
+fn a_full_partition_sends_it_to_ram_and_room_brings_it_back() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).config_text(NO_RATE_LIMIT).start()?;
+    small_data(&mut device, "400M")?;
+    device
+        .run("fleet config set persistentLogging true")?
+        .succeeds()?;
+    device.run(MODE)?.says("persistent")?;
+    device
+        .run("systemd-run --quiet --unit=writer --collect bash -c 'for ((i = 1; i <= 60000; i++)); do echo line $i; ((i % 10)) || read -t 0.01 <> <(:); done'")?
+        .succeeds()?;
+    device.run("fallocate -l 340M /data/full")?.succeeds()?;
+    device.soon(LOOKED, MODE, "volatile")?;
+    device
+        .run("fleet journal status")?
+        .mentions("Problem: the journal is to be on the data partition and is in RAM")?
+        .mentions("are needed")?;
+    device.run("fleet status")?.mentions("are needed")?;
+    device
+        .run("journalctl -u fleet-journal -o cat --no-pager -q | grep -c 'the journal cannot be persistent'")?
+        .says("1")?;
+    device.run("rm /data/full")?.succeeds()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device.run("fleet journal status | grep Problem")?.fails()?;
+    device
+        .run("while systemctl is-active -q writer; do sleep 0.2; done")?
+        .succeeds()?;
+    let count = "journalctl -u writer -o cat --no-pager -q | grep '^line ' | sort -u | wc -l";
+    device.run(count)?.says("60000")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+
+    // A call on a full partition is refused, and changes nothing.
+    device
+        .run("fleet config unset persistentLogging; fallocate -l 340M /data/full")?
+        .succeeds()?;
+    device
+        .run("fleet journal persist")?
+        .exits(1)?
+        .complains("the journal stays in RAM")?;
+    device.run("ls /var/lib/fleet/journal")?.says("")?;
+    Ok(())
+}
+
+#[test]
+fn a_partition_that_goes_away_is_left_and_found_again() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    small_data(&mut device, "400M")?;
+    device
+        .run("fleet config set persistentLogging true")?
+        .succeeds()?;
+    device.run(MODE)?.says("persistent")?;
+    device
+        .run("umount -l /var/log/journal && umount -l /data && umount -l /data; true")?
+        .succeeds()?;
+    device.soon(
+        LOOKED,
+        "test -e /run/systemd/journal/flushed && echo told || echo back",
+        "back",
+    )?;
+    device.run(MODE)?.says("volatile")?;
+    device.run("fleet journal status")?.mentions("is not")?;
+    device
+        .run("logger -t after after-it-went && journalctl -t after -o cat --no-pager")?
+        .says("after-it-went")?;
+    device
+        .run("mount -t tmpfs -o size=400M tmpfs /data && install -d -m 2755 -g systemd-journal /data/journal && mount --bind /data/journal /var/log/journal")?
+        .succeeds()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device
+        .run("journalctl -t after -o cat --no-pager")?
+        .says("after-it-went")?;
+    device
+        .run("ls /data/journal/*/system.journal | wc -l")?
+        .says("1")?;
+    Ok(())
+}
+
+#[test]
+fn killed_anywhere_it_ends_where_the_last_call_said() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    // A hundred calls in a row, two callers at once; fleet-journal, the helper and journald die in the middle of them.
+    device
+        .run(
+            "set -m; for caller in 1 2; do (for ((i = 0; i < 50; i++)); do fleet journal persist; fleet journal volatile; \
+             done) >/dev/null 2>&1 & done; \
+             for victim in fleet-journal fleet-helper systemd-journald fleet-journal fleet-helper fleet-journal; do \
+             sleep 0.7; systemctl kill -s KILL $victim 2>/dev/null; done; wait",
+        )?
+        .succeeds()?;
+    for (command, mode) in [
+        ("persist", "persistent"),
+        ("volatile", "volatile"),
+        ("persist", "persistent"),
+    ] {
+        device.run(&format!("fleet journal {command}"))?.succeeds()?;
+        device.run(MODE)?.says(mode)?;
+        let ram = "ls /run/log/journal/*/system.journal 2>/dev/null | wc -l";
+        device
+            .run(ram)?
+            .says(if mode == "volatile" { "1" } else { "0" })?;
+        device
+            .run(&format!(
+                "logger -t probe {mode}; journalctl -t probe -n 1 -o cat --no-pager"
+            ))?
+            .says(mode)?;
+    }
+    device.run("fleet journal status | grep Problem")?.fails()?;
+    // The watch comes back by itself, and goes on with the call.
+    device
+        .run("systemctl kill -s KILL fleet-journal; sleep 3; systemctl is-active fleet-journal")?
+        .says("active")?;
+    device
+        .run("fleet journal status --json")?
+        .mentions(r#""override": "persistent""#)?;
+    // journald that starts anew goes on where it was.
+    device
+        .run("systemctl kill -s KILL systemd-journald; sleep 1; journalctl --sync")?
+        .succeeds()?;
+    device.run(MODE)?.says("persistent")?;
+    device.run("fleet journal reset")?.succeeds()?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+    Ok(())
+}
+
+#[test]
+fn what_another_machine_id_left_is_shown_counted_and_purged() -> Result<()> {
+    const OTHER: &str = "fedcba9876543210fedcba9876543210";
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device.run("fleet journal persist && logger -t probe from-before && journalctl --sync && fleet journal volatile")?.succeeds()?;
+    device
+        .run(&format!(
+            "mv /var/log/journal/$(cat /etc/machine-id) /var/log/journal/{OTHER}"
+        ))?
+        .succeeds()?;
+    device
+        .run("journalctl -q -t probe -o cat --no-pager --directory=/var/log/journal/$(cat /etc/machine-id)")?
+        .fails()
         .ok();
+    let usage = "fleet journal status --json | sed -n 's/.*\"usage_bytes\": \\([0-9]*\\).*/\\1/p'";
+    let counted: u64 = device.run(usage)?.text().parse()?;
+    ensure!(counted > 100_000, "{counted} bytes of the other machine-id");
+    // Taken in when something is tidied: here, because it does not fit the limit.
+    device
+        .run("fleet journal reset && fleet journal purge")?
+        .succeeds()?
+        .mentions("Removed")?;
+    device.run("ls /var/log/journal | wc -l")?.succeeds()?;
+    device
+        .run(&format!("test -e /var/log/journal/{OTHER}"))?
+        .fails()?;
+    device.run(usage)?.says("0")?;
+    Ok(())
+}
+
+#[test]
+fn purge_keeps_what_is_written_to() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device.run("fleet journal persist")?.succeeds()?;
+    device
+        .run("logger -t probe before && journalctl --sync && fleet journal purge")?
+        .succeeds()?;
+    device.run("journalctl -q -t probe -o cat --no-pager")?.says("")?;
+    device
+        .run("logger -t probe after && journalctl -q -t probe -o cat --no-pager")?
+        .says("after")?;
+    device.run(MODE)?.says("persistent")?;
+    device.run("journalctl -q --verify")?.succeeds()?;
+    device
+        .run("fleet journal volatile && fleet journal purge")?
+        .succeeds()?;
+    device
+        .run("find /var/log/journal -name '*.journal*' | wc -l")?
+        .says("0")?;
+    device
+        .run("logger -t probe later && journalctl -q -t probe -o cat --no-pager")?
+        .succeeds()?
+        .mentions("later")?;
+    Ok(())
+}
+
+#[test]
+fn the_services_that_nobody_needs_leave() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
     device
         .run("systemctl show -P ActiveState fleet-journal fleet-helper | sort -u | grep .")?
         .says("inactive")?;
-    device.run("systemctl --failed --no-legend")?.says("")?;
     device
-        .run("fleet journal status --json")?
-        .mentions(r#""mode": "persistent""#)?;
+        .run("fleet journal persist && systemctl is-active fleet-journal fleet-helper")?
+        .succeeds()?;
+    let gone = Duration::from_secs(25);
+    device.soon(gone, "systemctl show -P ActiveState fleet-helper", "inactive")?;
+    // Somebody has to look after the room.
+    device
+        .run("sleep 10; systemctl is-active fleet-journal")?
+        .says("active")?;
+    device.run("fleet journal reset")?.succeeds()?;
+    device.soon(gone, "systemctl show -P ActiveState fleet-journal", "inactive")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
     Ok(())
 }

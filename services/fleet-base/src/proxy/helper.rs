@@ -118,6 +118,17 @@ impl HelperProxy {
     pub fn relinquish_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "RelinquishJournal", vec![])
     }
+
+    /// Removes the oldest files of the journal on the data partition until all take at most so many bytes. Returns the
+    /// bytes that were freed.
+    pub fn tidy_journal(&self, keep: u64) -> Pending<'_, zbus::Result<u64>> {
+        Box::pin(async move {
+            self.0
+                .call(PATH, NAME, "TidyJournal", vec![keep.into()])
+                .await?
+                .take()
+        })
+    }
 }
 
 /// Names and values as the bus has them, `a{sx}`.

@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 mod apply;
+mod switch;
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,6 +11,7 @@ use super::failure::Failure;
 #[cfg(feature = "workstation")]
 use super::rollout;
 use apply::Apply;
+pub(super) use switch::Switch;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +41,10 @@ pub(super) enum Command {
     #[cfg(feature = "workstation")]
     Rollout(Box<rollout::Options>),
     JournalStatus,
-    JournalPersist,
-    JournalVolatile,
+    JournalPersist(Switch),
+    JournalVolatile(Switch),
+    JournalReset,
+    JournalPurge,
 }
 
 /// Reads the arguments after the program's name.
@@ -48,7 +52,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let mut parser = Parser::from_args(arguments);
     let (mut json, mut help) = (false, false);
     let mut words: Vec<OsString> = Vec::new();
-    let mut apply = Apply::default();
+    let (mut apply, mut switch) = (Apply::default(), Switch::default());
     while let Some(argument) = parser.next().map_err(Failure::usage)? {
         match argument {
             Arg::Long("json") => json = true,
@@ -70,7 +74,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
             }
             Arg::Long(name) => {
                 let name = name.to_owned();
-                if !apply.take(&name, &mut parser)? {
+                if !apply.take(&name, &mut parser)? && !switch.take(&name, &mut parser)? {
                     return Err(Failure::usage(Arg::Long(&name).unexpected()));
                 }
             }
@@ -80,7 +84,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let command = if help {
         Command::Help(texts(&words)?)
     } else {
-        apply.complete(command(&words)?)?
+        switch.complete(apply.complete(command(&words)?)?)?
     };
     Ok(Invocation { json, command })
 }
@@ -128,8 +132,10 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
                 .map_err(|_| Failure::usage(format!("{revision:?} is not the number of a REVISION")))?,
         ),
         ["journal", "status"] => Command::JournalStatus,
-        ["journal", "persist"] => Command::JournalPersist,
-        ["journal", "volatile"] => Command::JournalVolatile,
+        ["journal", "persist"] => Command::JournalPersist(Switch::default()),
+        ["journal", "volatile"] => Command::JournalVolatile(Switch::default()),
+        ["journal", "reset"] => Command::JournalReset,
+        ["journal", "purge"] => Command::JournalPurge,
         ["config", "get" | "unset"] => return Err(Failure::usage("which KEY?")),
         ["config", "set"] => return Err(Failure::usage("which KEY and VALUE?")),
         ["config", "set", key] => return Err(Failure::usage(format!("which VALUE for {key}?"))),
@@ -144,7 +150,11 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
                 "config what? show, get, set, unset, check, apply, history or revert",
             ));
         }
-        ["journal"] => return Err(Failure::usage("journal what? status, persist or volatile")),
+        ["journal"] => {
+            return Err(Failure::usage(
+                "journal what? status, persist, volatile, reset or purge",
+            ));
+        }
         ["status" | "connectivity", extra, ..]
         | ["config", "show" | "history", extra, ..]
         | [
@@ -155,7 +165,12 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
             ..,
         ]
         | ["config", "set", _, _, extra, ..]
-        | ["journal", "status" | "persist" | "volatile", extra, ..] => {
+        | [
+            "journal",
+            "status" | "persist" | "volatile" | "reset" | "purge",
+            extra,
+            ..,
+        ] => {
             return Err(Failure::usage(format!("unexpected argument {extra:?}")));
         }
         [group @ ("config" | "journal"), unknown, ..] => {

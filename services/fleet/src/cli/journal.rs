@@ -6,6 +6,7 @@ use fleet_base::exit::Exit;
 use fleet_base::proxy::journal::{Journal, JournalProxy};
 use serde_json::{Value, json};
 
+use super::arguments::Switch;
 use super::connection;
 use super::failure::Failure;
 use super::output;
@@ -27,32 +28,54 @@ impl Logging {
 
     /// For scripts.
     pub(super) fn json(&self) -> Value {
+        let Journal {
+            mode,
+            wanted,
+            configured,
+            temporary,
+            temporary_remaining,
+            usage,
+            max_use,
+            keep_free,
+            problem,
+        } = &self.0;
         json!({
-            "mode": self.0.mode,
-            "configured": self.0.configured,
-            "usage_bytes": self.0.usage,
-            "problem": self.0.problem,
+            "mode": mode,
+            "wanted": wanted,
+            "configured": configured,
+            "override": (!temporary.is_empty()).then_some(temporary),
+            "override_remaining_seconds": (!temporary.is_empty()).then_some(temporary_remaining),
+            "usage_bytes": usage,
+            "max_use_bytes": max_use,
+            "keep_free_bytes": keep_free,
+            "problem": problem,
         })
     }
 
     /// For people.
     pub(super) fn sentence(&self) -> String {
-        let on_flash = output::bytes(self.0.usage);
-        let mut sentence = match (self.0.mode.as_str(), self.0.configured.as_str()) {
-            ("persistent", "persistent") => format!("persistent: on the data partition, {on_flash}."),
-            ("persistent", _) => {
-                format!("persistent: on the data partition, {on_flash}, until the next boot.")
+        let journal = &self.0;
+        let (used, most) = (output::bytes(journal.usage), output::bytes(journal.max_use));
+        let is_persistent = journal.mode == "persistent";
+        let mut sentence = match (is_persistent, journal.temporary.is_empty()) {
+            (true, _) => format!("persistent: on the data partition, {used} of at most {most}."),
+            (false, true) if journal.wanted == journal.mode => {
+                "volatile: in RAM, lost at power-off. `fleet journal persist` keeps it.".to_owned()
             }
-            (_, "persistent") => {
-                "volatile: in RAM now, on the data partition from the next boot on.".to_owned()
-            }
-            _ => "volatile: in RAM, lost at power-off. `fleet journal persist` keeps it.".to_owned(),
+            (false, _) => "volatile: in RAM, lost at power-off.".to_owned(),
         };
-        if self.0.mode != "persistent" && self.0.usage > 0 {
-            sentence += &format!(" {on_flash} of earlier logs are on the data partition.");
+        if !is_persistent && journal.usage > 0 {
+            sentence += &format!(" {used} of earlier logs are on the data partition.");
         }
-        if !self.0.problem.is_empty() {
-            sentence += &format!("\nProblem: {}", self.0.problem);
+        if !journal.temporary.is_empty() {
+            sentence += &format!(
+                "\nSo for {} more, by a call; then {}, as the configuration says. `fleet journal reset` ends it now.",
+                output::span(journal.temporary_remaining),
+                journal.configured
+            );
+        }
+        if !journal.problem.is_empty() {
+            sentence += &format!("\nProblem: {}", journal.problem);
         }
         sentence
     }
@@ -65,19 +88,47 @@ pub(super) async fn status(json: bool) -> Result<Exit, Failure> {
 }
 
 /// `fleet journal persist`.
-pub(super) async fn persist(json: bool) -> Result<Exit, Failure> {
+pub(super) async fn persist(switch: Switch, json: bool) -> Result<Exit, Failure> {
     let connection = connection::open_for(SWITCH_TIMEOUT).await?;
     let journal = JournalProxy::new(&connection);
-    journal.persist().await.map_err(failed)?;
+    let Switch {
+        seconds,
+        max_use,
+        keep_free,
+    } = switch;
+    journal
+        .persist(seconds, max_use, keep_free)
+        .await
+        .map_err(failed)?;
     show(&connection, json).await
 }
 
 /// `fleet journal volatile`.
-pub(super) async fn volatile(json: bool) -> Result<Exit, Failure> {
+pub(super) async fn volatile(switch: Switch, json: bool) -> Result<Exit, Failure> {
     let connection = connection::open_for(SWITCH_TIMEOUT).await?;
     let journal = JournalProxy::new(&connection);
-    journal.volatile().await.map_err(failed)?;
+    journal.volatile(switch.seconds).await.map_err(failed)?;
     show(&connection, json).await
+}
+
+/// `fleet journal reset`.
+pub(super) async fn reset(json: bool) -> Result<Exit, Failure> {
+    let connection = connection::open_for(SWITCH_TIMEOUT).await?;
+    JournalProxy::new(&connection).reset().await.map_err(failed)?;
+    show(&connection, json).await
+}
+
+/// `fleet journal purge`.
+pub(super) async fn purge(json: bool) -> Result<Exit, Failure> {
+    let connection = connection::open_for(SWITCH_TIMEOUT).await?;
+    let freed = JournalProxy::new(&connection).purge().await.map_err(failed)?;
+    if json {
+        return output::json(&json!({"freed_bytes": freed}));
+    }
+    output::line(&format!(
+        "Removed from the data partition: {}.",
+        output::bytes(freed)
+    ))
 }
 
 async fn show(connection: &zbus::Connection, json: bool) -> Result<Exit, Failure> {

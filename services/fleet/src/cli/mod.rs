@@ -55,8 +55,10 @@ fn run(invocation: &Invocation) -> Result<Exit, Failure> {
         #[cfg(feature = "workstation")]
         Command::Rollout(options) => wait(rollout::run(options, json)),
         Command::JournalStatus => wait(journal::status(json)),
-        Command::JournalPersist => wait(journal::persist(json)),
-        Command::JournalVolatile => wait(journal::volatile(json)),
+        Command::JournalPersist(switch) => wait(journal::persist(*switch, json)),
+        Command::JournalVolatile(switch) => wait(journal::volatile(*switch, json)),
+        Command::JournalReset => wait(journal::reset(json)),
+        Command::JournalPurge => wait(journal::purge(json)),
     }
 }
 
