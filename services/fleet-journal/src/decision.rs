@@ -61,7 +61,7 @@ pub(crate) fn decide(wanted: Mode, facts: &Facts, limits: Limits, tidied: bool) 
 /// journald stores on the data partition.
 fn stay(Room { free, used }: Room, limits: Limits, tidied: bool) -> Decision {
     let lack = limits.keep_free.saturating_sub(free);
-    let most = limits.max_use.min(used.saturating_sub(lack));
+    let most = limits.max_use.min(without(lack, used, limits));
     if used > most && !tidied {
         // A little less, so that it is not to be done again at once.
         return Decision::Do(Action::Tidy(most - most / 8));
@@ -84,7 +84,10 @@ fn go(Room { free, used }: Room, facts: &Facts, limits: Limits, tidied: bool) ->
     let more = facts.ram_used.saturating_add(limits.two_files);
     let needed = limits.keep_free.saturating_add(more);
     let lack = needed.saturating_sub(free);
-    let most = limits.max_use.saturating_sub(more).min(used.saturating_sub(lack));
+    let most = limits
+        .max_use
+        .saturating_sub(more)
+        .min(without(lack, used, limits));
     if used > most && !tidied {
         return Decision::Do(Action::Tidy(most));
     }
@@ -100,6 +103,15 @@ fn go(Room { free, used }: Room, facts: &Facts, limits: Limits, tidied: bool) ->
         ));
     }
     Decision::Do(Action::Flush)
+}
+
+/// What may stay of the files for as much room as is lacking. The newest are not given up for what others fill the
+/// partition with: they say who.
+fn without(lack: u64, used: u64, limits: Limits) -> u64 {
+    match lack {
+        0 => used,
+        lack => used.saturating_sub(lack).max(limits.two_files).min(used),
+    }
 }
 
 fn mebibytes(bytes: u64) -> String {
@@ -173,6 +185,11 @@ mod tests {
         assert_eq!(to(8, 1000, 88, true), Decision::Do(Action::Flush));
         // Old files give way to new lines.
         assert_eq!(to(8, 94, 50, false), Decision::Do(Action::Tidy(40 * MIB)));
+        assert_eq!(
+            to(8, 0, 50, false),
+            Decision::Do(Action::Tidy(32 * MIB)),
+            "the newest stay"
+        );
         let Decision::Bad(reason) = to(8, 103, 0, false) else {
             panic!()
         };
@@ -207,6 +224,12 @@ mod tests {
         assert_eq!(at(64, 8, false), Decision::Good(Some(OFTEN)), "soon, it is near");
         assert_eq!(at(1000, 129, false), Decision::Do(Action::Tidy(112 * MIB)));
         assert_eq!(at(60, 100, false), Decision::Do(Action::Tidy(84 * MIB)));
+        assert_eq!(
+            at(0, 33, false),
+            Decision::Do(Action::Tidy(28 * MIB)),
+            "the newest stay"
+        );
+        assert_eq!(at(0, 32, false), Decision::Do(Action::Relinquish));
         assert_eq!(at(63, 8, true), Decision::Do(Action::Relinquish));
         assert_eq!(at(0, 8, true), Decision::Do(Action::Relinquish));
         // More than allowed of which nothing can be removed is journald's open file.

@@ -1,15 +1,15 @@
 //! What is wanted of the journal: what the configuration says, and for a time what a call says.
 //!
 //! It is kept on the state partition. The flag `persistent` is what the next boot does (the condition of
-//! `systemd-journal-flush.service`); a file beside it holds the call, with its time, while there is one.
+//! `systemd-journal-flush.service`); a file beside it holds the call, with its time, while there is one; and one in `/run`,
+//! which no boot outlives, holds when it ends in this boot.
 //!
 //! **The time of a call counts while the device runs** (`CLOCK_BOOTTIME`), because logs are made only then, and because a
 //! wall clock that is wrong or steps would end it at any moment. What is left is written down in steps, each taken off
 //! before it has passed: so every start of the device costs at most one step, and a device that restarts for ever does
 //! not log to its flash for ever. One write a step is all that it costs.
 
-use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_base::file::{self, Durability};
@@ -28,13 +28,15 @@ const DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// Far more than the file has.
 const MAX_BYTES: u64 = 4096;
 
-/// A moment of this boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// The boot (`/proc/sys/kernel/random/boot_id`).
-    pub(crate) boot: String,
-    /// `CLOCK_BOOTTIME`.
-    pub(crate) time: Duration,
+/// The files in which it is kept.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// Exists if the next boot stores persistently.
+    pub(crate) flag: PathBuf,
+    /// The call, while one is in force.
+    pub(crate) call: PathBuf,
+    /// The same as of this boot, and when it ends in it.
+    pub(crate) until: PathBuf,
 }
 
 /// What a call asked for.
@@ -57,7 +59,7 @@ impl Temporary {
     ///
     /// # Errors
     /// The rule that the number breaks.
-    pub(crate) fn new(mode: Mode, seconds: u64, stricter: Stricter, now: &Moment) -> Result<Self, String> {
+    pub(crate) fn new(mode: Mode, seconds: u64, stricter: Stricter, now: Duration) -> Result<Self, String> {
         let granted = match seconds {
             0 => DEFAULT,
             seconds if RANGE.contains(&seconds) => Duration::from_secs(seconds),
@@ -73,7 +75,7 @@ impl Temporary {
             mode,
             stricter,
             granted,
-            until: now.time + granted,
+            until: now + granted,
             left: granted.saturating_sub(step(granted)),
         })
     }
@@ -111,11 +113,11 @@ impl Intent {
     }
 
     /// Takes the time: ends a call whose time is over, writes a step of it down. Returns whether that is to be saved.
-    pub(crate) fn take_time(&mut self, now: &Moment) -> bool {
+    pub(crate) fn take_time(&mut self, now: Duration) -> bool {
         let Some(call) = &mut self.temporary else {
             return false;
         };
-        let remaining = call.remaining(now.time);
+        let remaining = call.remaining(now);
         if remaining.is_zero() {
             self.temporary = None;
             return true;
@@ -134,12 +136,19 @@ impl Intent {
         Some(remaining.min(remaining.saturating_sub(call.left)))
     }
 
-    /// Reads what is kept: whether the flag is there, and the call. A file that is damaged is no call.
-    pub(crate) fn load(flag: &Path, call: &Path, now: &Moment) -> Self {
-        let flag = Mode::from(flag.exists());
-        let text = file::read(call, MAX_BYTES).unwrap_or_default();
-        parse(&String::from_utf8_lossy(&text), now).unwrap_or(Self {
-            configured: flag,
+    /// Reads what is kept. A file that is damaged is no call.
+    pub(crate) fn load(files: &Files, now: Duration) -> Self {
+        let text = |path: &Path| {
+            let bytes = file::read(path, MAX_BYTES).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let (call, this_boot) = (text(&files.call), text(&files.until));
+        // Of another call, or from before its last step: then it costs a step.
+        let until = this_boot
+            .strip_prefix(&call)
+            .and_then(|until| number(until, "UNTIL"));
+        parse(&call, until.map(Duration::from_secs), now).unwrap_or_else(|| Self {
+            configured: Mode::from(files.flag.exists()),
             temporary: None,
         })
     }
@@ -151,72 +160,69 @@ impl Intent {
     ///
     /// # Errors
     /// A file could not be written or removed.
-    pub(crate) fn save(&self, flag: &Path, call: &Path, now: &Moment) -> Result<bool, file::Error> {
+    pub(crate) fn save(&self, files: &Files) -> Result<bool, file::Error> {
         let mut changed = false;
-        if let Some(text) = self.text(now) {
-            changed |= file::write(call, text.as_bytes(), 0o644, Durability::Synced)?;
+        if let Some(call) = &self.temporary {
+            let text = self.text(call);
+            changed |= file::write(&files.call, text.as_bytes(), 0o644, Durability::Synced)?;
+            let this_boot = format!("{text}UNTIL={}\n", call.until.as_secs());
+            file::write(&files.until, this_boot.as_bytes(), 0o644, Durability::Volatile)?;
         }
         changed |= match self.wanted() {
-            Mode::Persistent if flag.exists() => false,
-            Mode::Persistent => file::write(flag, b"", 0o644, Durability::Synced)?,
-            Mode::Volatile => file::remove(flag, Durability::Synced)?,
+            Mode::Persistent if files.flag.exists() => false,
+            Mode::Persistent => file::write(&files.flag, b"", 0o644, Durability::Synced)?,
+            Mode::Volatile => file::remove(&files.flag, Durability::Synced)?,
         };
         if self.temporary.is_none() {
-            changed |= file::remove(call, Durability::Synced)?;
+            changed |= file::remove(&files.call, Durability::Synced)?;
+            file::remove(&files.until, Durability::Volatile)?;
         }
         Ok(changed)
     }
 
-    fn text(&self, now: &Moment) -> Option<String> {
-        let call = self.temporary.as_ref()?;
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "CONFIGURED={}\nMODE={}\nGRANTED={}\nLEFT={}\nBOOT={}\nUNTIL={}\nMAX_USE={}\nKEEP_FREE={}\n",
+    fn text(&self, call: &Temporary) -> String {
+        format!(
+            "CONFIGURED={}\nMODE={}\nGRANTED={}\nLEFT={}\nMAX_USE={}\nKEEP_FREE={}\n",
             self.configured,
             call.mode,
             call.granted.as_secs(),
             call.left.as_secs(),
-            now.boot,
-            call.until.as_secs(),
             call.stricter.max_use,
             call.stricter.keep_free,
-        );
-        Some(text)
+        )
     }
 }
 
-/// Reads the file of a call. What another release added is skipped.
-fn parse(text: &str, now: &Moment) -> Option<Intent> {
-    let value = |name: &str| {
-        text.lines()
-            .filter_map(|line| line.split_once('='))
-            .find_map(|(listed, value)| (listed == name).then_some(value))
-    };
-    let number = |name: &str| value(name)?.parse::<u64>().ok();
-    let seconds = |name: &str| number(name).map(Duration::from_secs);
+/// Reads a call. What another release added is skipped.
+fn parse(text: &str, until: Option<Duration>, now: Duration) -> Option<Intent> {
+    let seconds = |name: &str| number(text, name).map(Duration::from_secs);
     let granted = seconds("GRANTED").filter(|granted| RANGE.contains(&granted.as_secs()))?;
     let left = seconds("LEFT")?.min(granted);
-    let until = match value("BOOT")? == now.boot {
-        // Never longer than it was granted, whatever the file says.
-        true => seconds("UNTIL")?.min(now.time + granted),
-        false => now.time + left,
-    };
     let temporary = Temporary {
-        mode: Mode::named(value("MODE")?)?,
+        mode: Mode::named(value(text, "MODE")?)?,
         stricter: Stricter {
-            max_use: number("MAX_USE").unwrap_or_default(),
-            keep_free: number("KEEP_FREE").unwrap_or_default(),
+            max_use: number(text, "MAX_USE").unwrap_or_default(),
+            keep_free: number(text, "KEEP_FREE").unwrap_or_default(),
         },
         granted,
-        until,
+        // Never longer than it was granted, whatever the file says.
+        until: until.unwrap_or(now + left).min(now + granted),
         left,
     };
     Some(Intent {
-        configured: Mode::named(value("CONFIGURED")?)?,
+        configured: Mode::named(value(text, "CONFIGURED")?)?,
         temporary: Some(temporary),
     })
+}
+
+/// The value of a name, a line each.
+fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.find_map(|(listed, value)| (listed == name).then_some(value))
+}
+
+fn number(text: &str, name: &str) -> Option<u64> {
+    value(text, name)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -225,42 +231,51 @@ mod tests {
 
     const HOUR: u64 = 3600;
 
-    fn at(boot: &str, seconds: u64) -> Moment {
-        Moment {
-            boot: boot.to_owned(),
-            time: Duration::from_secs(seconds),
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn call(hours: u64, now: Duration) -> Intent {
+        let call = Temporary::new(Mode::Persistent, hours * HOUR, Stricter::default(), now).unwrap();
+        Intent {
+            configured: Mode::Volatile,
+            temporary: Some(call),
         }
     }
 
-    fn call(hours: u64, now: &Moment) -> Intent {
-        Intent {
-            configured: Mode::Volatile,
-            temporary: Some(
-                Temporary::new(Mode::Persistent, hours * HOUR, Stricter::default(), now).unwrap(),
-            ),
-        }
+    fn kept() -> (tempfile::TempDir, Files) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let files = Files {
+            flag: path("flag"),
+            call: path("call"),
+            until: path("until"),
+        };
+        (folder, files)
     }
 
     /// Loads as the service does when it starts: what is left is written down again.
-    fn start(folder: &Path, now: &Moment) -> Intent {
-        let (flag, file) = (folder.join("flag"), folder.join("call"));
-        let mut intent = Intent::load(&flag, &file, now);
-        if intent.take_time(now) {
-            intent.save(&flag, &file, now).unwrap();
-        }
+    fn start(files: &Files, now: Duration) -> Intent {
+        let mut intent = Intent::load(files, now);
+        intent.take_time(now);
+        intent.save(files).unwrap();
         intent
+    }
+
+    fn left(intent: &Intent, now: Duration) -> u64 {
+        intent.temporary.as_ref().unwrap().remaining(now).as_secs()
     }
 
     #[test]
     fn lasts_as_long_as_it_was_asked_for() {
-        let mut intent = call(24, &at("a", 100));
+        let mut intent = call(24, at(100));
         let mut writes = 0;
         let mut time = 100;
         while intent.temporary.is_some() {
-            let next = intent.next(Duration::from_secs(time)).unwrap().as_secs();
+            let next = intent.next(at(time)).unwrap().as_secs();
             assert!(next > 0, "it does not spin at {time}");
             time += next;
-            writes += u32::from(intent.take_time(&at("a", time)));
+            writes += u32::from(intent.take_time(at(time)));
         }
         assert_eq!(time, 100 + 24 * HOUR);
         assert!(writes <= STEPS + 1, "{writes}");
@@ -269,57 +284,54 @@ mod tests {
 
     #[test]
     fn a_start_costs_a_step_and_a_restart_of_the_service_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (flag, file) = (folder.path().join("flag"), folder.path().join("call"));
-        let intent = call(24, &at("a", 10));
-        assert!(intent.save(&flag, &file, &at("a", 10)).unwrap());
-        assert!(
-            !intent.save(&flag, &file, &at("a", 10)).unwrap(),
-            "it is written already"
-        );
-        assert!(flag.exists(), "the next boot goes on with it");
+        let (_folder, files) = kept();
+        let intent = call(24, at(10));
+        assert!(intent.save(&files).unwrap());
+        assert!(!intent.save(&files).unwrap(), "it is written already");
+        assert!(files.flag.exists(), "the next boot goes on with it");
         for _ in 0..3 {
-            let again = start(folder.path(), &at("a", 20));
-            assert_eq!(
-                again
-                    .temporary
-                    .unwrap()
-                    .remaining(Duration::from_secs(20))
-                    .as_secs(),
-                24 * HOUR - 10
-            );
+            assert_eq!(left(&start(&files, at(20)), at(20)), 24 * HOUR - 10);
         }
         // The power goes at once, again and again.
         for boot in 1..24 {
-            let again = start(folder.path(), &at(&boot.to_string(), 5));
-            let left = again
-                .temporary
-                .unwrap()
-                .remaining(Duration::from_secs(5))
-                .as_secs();
-            assert_eq!(left, (24 - boot) * HOUR, "boot {boot}");
+            std::fs::remove_file(&files.until).unwrap();
+            assert_eq!(
+                left(&start(&files, at(5)), at(5)),
+                (24 - boot) * HOUR,
+                "boot {boot}"
+            );
         }
-        let over = start(folder.path(), &at("last", 5));
+        std::fs::remove_file(&files.until).unwrap();
+        let over = start(&files, at(5));
         assert_eq!((over.temporary, over.configured), (None, Mode::Volatile));
-        assert!(!flag.exists() && !file.exists());
+        assert!(!files.flag.exists() && !files.call.exists() && !files.until.exists());
+    }
+
+    #[test]
+    fn what_is_known_of_this_boot_is_of_this_call() {
+        let (_folder, files) = kept();
+        call(24, at(0)).save(&files).unwrap();
+        let old = std::fs::read(&files.until).unwrap();
+        call(2, at(0)).save(&files).unwrap();
+        // The service was killed before it wrote the second one.
+        std::fs::write(&files.until, old).unwrap();
+        assert_eq!(left(&start(&files, at(0)), at(0)), 2 * HOUR - 300);
     }
 
     #[test]
     fn ends_when_it_is_read_after_its_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let (flag, file) = (folder.path().join("flag"), folder.path().join("call"));
-        call(1, &at("a", 0)).save(&flag, &file, &at("a", 0)).unwrap();
-        assert_eq!(start(folder.path(), &at("a", HOUR)).temporary, None);
+        let (_folder, files) = kept();
+        call(1, at(0)).save(&files).unwrap();
+        assert_eq!(start(&files, at(HOUR)).temporary, None);
     }
 
     #[test]
     fn a_damaged_file_is_no_call() {
-        let folder = tempfile::tempdir().unwrap();
-        let (flag, file) = (folder.path().join("flag"), folder.path().join("call"));
-        let now = at("a", 0);
-        call(1, &now).save(&flag, &file, &now).unwrap();
-        let good = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(Intent::load(&flag, &file, &now), call(1, &now));
+        let (_folder, files) = kept();
+        let now = at(0);
+        call(1, now).save(&files).unwrap();
+        let good = std::fs::read_to_string(&files.call).unwrap();
+        assert_eq!(Intent::load(&files, now), call(1, now));
         for damaged in [
             "",
             "\0\0\0",
@@ -330,8 +342,8 @@ mod tests {
             &good.replace("LEFT=", "LEFT=-"),
             &good.replace("CONFIGURED=volatile", "CONFIGURED="),
         ] {
-            std::fs::write(&file, damaged).unwrap();
-            let loaded = Intent::load(&flag, &file, &now);
+            std::fs::write(&files.call, damaged).unwrap();
+            let loaded = Intent::load(&files, now);
             assert_eq!(
                 (loaded.temporary, loaded.configured),
                 (None, Mode::Persistent),
@@ -339,22 +351,18 @@ mod tests {
             );
         }
         // Numbers that were tampered with do not make it longer.
-        std::fs::write(&file, good.replace("UNTIL=3600", "UNTIL=99999999")).unwrap();
-        let loaded = Intent::load(&flag, &file, &now);
-        assert_eq!(
-            loaded.temporary.unwrap().remaining(Duration::ZERO).as_secs(),
-            HOUR
-        );
+        std::fs::write(&files.call, &good).unwrap();
+        std::fs::write(&files.until, format!("{good}UNTIL=99999999\n")).unwrap();
+        assert_eq!(left(&Intent::load(&files, now), now), HOUR);
     }
 
     #[test]
     fn absurd_times_are_refused() {
-        let now = at("a", 0);
         for seconds in [1, 59, 31 * 24 * HOUR + 1, u64::MAX] {
-            let refused = Temporary::new(Mode::Volatile, seconds, Stricter::default(), &now).unwrap_err();
+            let refused = Temporary::new(Mode::Volatile, seconds, Stricter::default(), at(0)).unwrap_err();
             assert!(refused.contains("31 days"), "{refused}");
         }
-        let day = Temporary::new(Mode::Volatile, 0, Stricter::default(), &now).unwrap();
-        assert_eq!(day.remaining(Duration::ZERO).as_secs(), 24 * HOUR);
+        let day = Temporary::new(Mode::Volatile, 0, Stricter::default(), at(0)).unwrap();
+        assert_eq!(day.remaining(at(0)).as_secs(), 24 * HOUR);
     }
 }

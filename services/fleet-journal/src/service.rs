@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fleet_base::boot_clock;
 use fleet_base::bus::{self, Error, sentence};
 use fleet_base::idle::{self, Activity};
 use fleet_base::object::{self, Answer, Call, Object, Place};
@@ -50,7 +51,7 @@ struct Known {
 
 impl Journal {
     pub(crate) fn new(storage: Storage) -> Self {
-        let intent = Intent::load(&storage.flag, &storage.call, &storage.now());
+        let intent = Intent::load(&storage.intent, boot_clock::now());
         Self {
             storage,
             known: Mutex::new(Known {
@@ -78,8 +79,7 @@ impl Journal {
     /// This is wanted from now on. On a state partition that cannot be written it is so until the power goes: logs are
     /// needed then more than ever.
     fn keep(&self, intent: Intent) {
-        let storage = &self.storage;
-        let saved = intent.save(&storage.flag, &storage.call, &storage.now());
+        let saved = intent.save(&self.storage.intent);
         let unkept = saved.map_or_else(|error| error.to_string(), |_| String::new());
         let mut known = self.known();
         if !unkept.is_empty() && unkept != known.unkept {
@@ -135,7 +135,8 @@ impl Journal {
         let storage = &self.storage;
         let stricter =
             Stricter::new(stricter.0, stricter.1, storage.limits()).map_err(Error::InvalidArgument)?;
-        let call = Temporary::new(mode, seconds, stricter, &storage.now()).map_err(Error::InvalidArgument)?;
+        let call =
+            Temporary::new(mode, seconds, stricter, boot_clock::now()).map_err(Error::InvalidArgument)?;
         let before = self.intent();
         let mut intent = before.clone();
         // What the configuration says anyway needs no call.
@@ -162,7 +163,7 @@ impl Journal {
 
     /// For the log.
     fn until(&self) -> String {
-        let now = self.storage.now().time;
+        let now = boot_clock::now();
         let remaining = self.intent().temporary.map(|call| call.remaining(now).as_secs());
         remaining.map_or_else(String::new, |seconds| format!(" for {seconds} s"))
     }
@@ -223,7 +224,7 @@ impl Journal {
         let before = object::properties(self, true);
         let mut intent = self.intent();
         let had_call = intent.temporary.is_some();
-        intent.take_time(&self.storage.now());
+        intent.take_time(boot_clock::now());
         if had_call && intent.temporary.is_none() {
             log::info!(
                 "the time of the call is over: the journal is {} again",
@@ -238,7 +239,7 @@ impl Journal {
             Outcome::There(again) => again,
             Outcome::NotThere(_) => Some(AGAIN),
         };
-        let now = self.storage.now().time;
+        let now = boot_clock::now();
         let next = self.intent().next(now);
         Ok([again, next].into_iter().flatten().min())
     }
@@ -324,7 +325,7 @@ impl Object for Journal {
                 .map_or_else(String::new, |call| call.mode.to_string())
                 .into(),
             "OverrideRemaining" => {
-                let now = self.storage.now().time;
+                let now = boot_clock::now();
                 let remaining = temporary().map_or(Duration::ZERO, |call| call.remaining(now));
                 remaining.as_secs().into()
             }

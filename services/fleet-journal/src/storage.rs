@@ -3,24 +3,19 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fleet_base::{boot_clock, file, paths};
+use fleet_base::paths;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use crate::intent::Moment;
+use crate::intent::Files;
 use crate::limits::Limits;
 use crate::mode::Mode;
 use crate::mount;
 
-/// Far more than a boot id or a machine-id has.
-const MAX_ID: u64 = 128;
-
 /// The files that decide. A test gives others than [`Storage::default`].
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// Exists if the next boot stores persistently.
-    pub(crate) flag: PathBuf,
-    /// What a call asked for, while it is in force.
-    pub(crate) call: PathBuf,
+    /// What is wanted.
+    pub(crate) intent: Files,
     /// journald makes it when it goes to `/var/log/journal` and removes it when it goes back
     /// (systemd-journald.service(8)).
     pub(crate) flushed: PathBuf,
@@ -38,15 +33,16 @@ pub(crate) struct Storage {
     pub(crate) state_volatile: PathBuf,
     /// The limits of the configuration, as rendered for journald.
     pub(crate) limits: PathBuf,
-    /// The id of this boot.
-    pub(crate) boot_id: PathBuf,
 }
 
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            flag: paths::JOURNAL_FLAG.into(),
-            call: paths::JOURNAL_CALL.into(),
+            intent: Files {
+                flag: paths::JOURNAL_FLAG.into(),
+                call: paths::JOURNAL_CALL.into(),
+                until: Path::new(paths::RUN).join("journal/call"),
+            },
             flushed: paths::JOURNAL_FLUSHED.into(),
             folder: paths::JOURNAL.into(),
             in_ram: "/run/log/journal".into(),
@@ -55,7 +51,6 @@ impl Default for Storage {
             mount_info: mount::MOUNT_INFO.into(),
             state_volatile: paths::STATE_VOLATILE_FLAG.into(),
             limits: Path::new(paths::RUN_CONFIG).join("journald.conf"),
-            boot_id: "/proc/sys/kernel/random/boot_id".into(),
         }
     }
 }
@@ -124,15 +119,6 @@ impl Storage {
     pub(crate) fn limits(&self) -> Limits {
         Limits::read(&self.limits)
     }
-
-    /// Now.
-    pub(crate) fn now(&self) -> Moment {
-        let boot = file::read(&self.boot_id, MAX_ID).unwrap_or_default();
-        Moment {
-            boot: String::from_utf8_lossy(&boot).trim().to_owned(),
-            time: boot_clock::now(),
-        }
-    }
 }
 
 /// The free bytes of a file system.
@@ -176,8 +162,11 @@ pub(crate) mod tests {
         let root = tempfile::tempdir().unwrap();
         let at = |path: &str| root.path().join(path);
         let storage = Storage {
-            flag: at("state/persistent"),
-            call: at("state/call"),
+            intent: Files {
+                flag: at("state/persistent"),
+                call: at("state/call"),
+                until: at("until"),
+            },
             flushed: at("flushed"),
             folder: at("var-log-journal"),
             in_ram: at("run-log-journal"),
@@ -186,13 +175,11 @@ pub(crate) mod tests {
             mount_info: at("mountinfo"),
             state_volatile: at("state-volatile"),
             limits: at("journald.conf"),
-            boot_id: at("boot_id"),
         };
         std::fs::create_dir(at("state")).unwrap();
         std::fs::create_dir_all(&storage.on_data).unwrap();
         std::fs::create_dir_all(storage.in_ram.join("aaaa")).unwrap();
         std::os::unix::fs::symlink(&storage.on_data, &storage.folder).unwrap();
-        std::fs::write(&storage.boot_id, "a\n").unwrap();
         mount(&storage, "rw");
         (root, storage)
     }

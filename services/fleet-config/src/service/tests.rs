@@ -157,12 +157,11 @@ struct Journal(Peers);
 
 #[interface(name = "org.fleetos.Journal1")]
 impl Journal {
-    fn persist(&self) {
-        self.0.tell("journal persistent");
-    }
-
-    fn volatile(&self) {
-        self.0.tell("journal volatile");
+    fn configure(&self, persistent: bool) {
+        self.0.tell(match persistent {
+            true => "journal persistent",
+            false => "journal volatile",
+        });
     }
 }
 
