@@ -1,0 +1,39 @@
+//! A data partition whose file system finds an error of itself while the journal is on it: journald alone would drop every
+//! line from then on, without a word.
+
+#![cfg(feature = "long")]
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::{Device, Tier};
+
+/// The service that watches over the journal looks every 30 s, and emulation takes its time.
+const LOOKED: Duration = Duration::from_secs(120);
+const MODE: &str = "fleet journal status --json | sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p'";
+
+#[test]
+fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<()> {
+    let mut device = Device::boot(Tier::Qemu)
+        .config_text(r#"{"persistentLogging": true}"#)
+        .start()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device.run("logger -t probe before; journalctl --sync")?.succeeds()?;
+    // The kernel's own way to try this (Documentation/ABI/testing/sysfs-fs-ext4).
+    device
+        .run("echo 1 > /sys/fs/ext4/$(basename $(readlink -f $(findmnt -n -o SOURCE /data)))/trigger_fs_error")?
+        .succeeds()?;
+    device.run("touch /data/x")?.fails()?.complains("Read-only")?;
+    device.soon(LOOKED, MODE, "volatile")?;
+    device.run("fleet journal status")?.mentions("is read-only")?;
+    device.run("logger -t probe after && journalctl -t probe -n 1 -o cat")?.says("after")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+    device.run("fleet connectivity --json")?.mentions(r#""status": "online""#)?;
+
+    // The next boot repairs it.
+    device.reboot()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device.run("journalctl -t probe -o cat | head -n 1")?.says("before")?;
+    device.run("touch /data/x")?.succeeds()?;
+    Ok(())
+}
