@@ -284,6 +284,42 @@ fn a_partition_that_goes_away_is_left_and_found_again() -> Result<()> {
 }
 
 #[test]
+fn a_damaged_file_is_put_aside_and_no_line_is_lost() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device
+        .run("fleet journal persist && fleet journal volatile")?
+        .succeeds()?;
+    for damage in [
+        "dd if=/dev/urandom of=$file bs=256 count=1 conv=notrunc status=none",
+        "truncate -s 100 $file",
+        ": > $file",
+    ] {
+        device
+            .run(&format!(
+                "for file in /var/log/journal/*/system.journal; do {damage}; done; logger -t probe \"$(date +%N) in ram\""
+            ))?
+            .succeeds()?;
+        let line = device
+            .run("journalctl -q -t probe -n 1 -o cat --no-pager")?
+            .text();
+        device
+            .run("fleet journal persist")?
+            .succeeds()?
+            .mentions("persistent")?;
+        device
+            .run("journalctl -q -t probe -n 1 -o cat --no-pager 2>/dev/null")?
+            .says(&line)?;
+        device.run("fleet journal volatile")?.succeeds()?;
+    }
+    device
+        .run("ls /var/log/journal/*/ | grep -c 'journal~'")?
+        .succeeds()?;
+    device.run("fleet journal purge")?.succeeds()?;
+    device.run("find /var/log/journal -type f | wc -l")?.says("0")?;
+    Ok(())
+}
+
+#[test]
 fn killed_anywhere_it_ends_where_the_last_call_said() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).start()?;
     // A hundred calls in a row, two callers at once; fleet-journal, the helper and journald die in the middle of them.

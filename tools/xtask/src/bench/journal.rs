@@ -11,7 +11,7 @@ const PARTITIONS: [&str; 2] = ["fleet-data", "fleet-state"];
 /// How much is logged for a row.
 const LOGGED_MIB: u64 = 4;
 /// Our part, which journald does without in the baseline.
-const OURS: &str = "fleet-journal.path fleet-journal.service";
+const OURS: &str = "fleet-journal.service";
 
 /// A row: what was done, bytes to the data partition, to the state partition.
 struct Row {
