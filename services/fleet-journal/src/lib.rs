@@ -6,6 +6,7 @@
 //! [`intent`] (configuration, calls with a time) and [`storage`] (the truth) → [`decision`] (pure) → [`switch`] (journald,
 //! through the helper) → [`service`] (D-Bus, and the watch while there is something to watch). See `docs/journal.md`.
 
+mod alarm;
 mod decision;
 mod intent;
 mod limits;

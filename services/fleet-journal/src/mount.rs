@@ -12,8 +12,11 @@ use fleet_base::file;
 
 /// The mounts as this process sees them (proc_pid_mountinfo(5)).
 pub(crate) const MOUNT_INFO: &str = "/proc/self/mountinfo";
-/// What a file system says of itself that takes no writes. ext4 says the second and third after an error (Linux 6.15).
+/// What a file system says of itself that takes no writes. ext4 says the second and third after an error from Linux 6.15
+/// on, and said the first before 6.12.
 const TAKES_NO_WRITES: [&str; 3] = ["ro", "emergency_ro", "shutdown"];
+/// More than a number has.
+const MAX_NUMBER: u64 = 64;
 /// Far more than any mount table here has.
 const MOUNT_INFO_LIMIT: u64 = 1024 * 1024;
 
@@ -26,6 +29,8 @@ pub(crate) enum Error {
     NotMounted(PathBuf),
     /// The data partition's file system takes no writes.
     ReadOnly(PathBuf),
+    /// The data partition's file system has found an error of itself, and takes no writes or soon will not.
+    Damaged(PathBuf),
     /// One of the two folders cannot be looked at.
     Folder(PathBuf, io::Error),
     /// The first folder is not the second one.
@@ -37,9 +42,10 @@ impl fmt::Display for Error {
         match self {
             Self::MountInfo(error) => error.fmt(f),
             Self::NotMounted(data) => write!(f, "the data partition is not mounted on {}", data.display()),
-            Self::ReadOnly(data) => write!(
+            Self::ReadOnly(data) => write!(f, "the data partition on {} is read-only", data.display()),
+            Self::Damaged(data) => write!(
                 f,
-                "the data partition on {} is read-only (an error of its file system? `dmesg` says)",
+                "the file system of the data partition on {} has an error, which the next boot repairs; `dmesg` says which",
                 data.display()
             ),
             Self::Folder(path, error) => write!(f, "cannot look at {}: {error}", path.display()),
@@ -55,7 +61,7 @@ impl std::error::Error for Error {
         match self {
             Self::MountInfo(error) => Some(error),
             Self::Folder(_, error) => Some(error),
-            Self::NotMounted(_) | Self::ReadOnly(_) | Self::Elsewhere(..) => None,
+            Self::NotMounted(_) | Self::ReadOnly(_) | Self::Damaged(_) | Self::Elsewhere(..) => None,
         }
     }
 }
@@ -68,10 +74,16 @@ impl std::error::Error for Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub(crate) fn is_on_data(folder: &Path, on_data: &Path, data: &Path, mount_info: &Path) -> Result<(), Error> {
+pub(crate) fn is_on_data(
+    folder: &Path,
+    on_data: &Path,
+    data: &Path,
+    mount_info: &Path,
+    sys: &Path,
+) -> Result<(), Error> {
     let mounts = file::read(mount_info, MOUNT_INFO_LIMIT).map_err(Error::MountInfo)?;
     let mounts = String::from_utf8_lossy(&mounts);
-    let options = file_system_options(&mounts, data).ok_or_else(|| Error::NotMounted(data.to_owned()))?;
+    let mount = on(&mounts, data).ok_or_else(|| Error::NotMounted(data.to_owned()))?;
     let identity = |path: &Path| match std::fs::metadata(path) {
         Ok(metadata) => Ok((metadata.dev(), metadata.ino())),
         Err(error) => Err(Error::Folder(path.to_owned(), error)),
@@ -79,22 +91,53 @@ pub(crate) fn is_on_data(folder: &Path, on_data: &Path, data: &Path, mount_info:
     if identity(folder)? != identity(on_data)? {
         return Err(Error::Elsewhere(folder.to_owned(), on_data.to_owned()));
     }
-    match options.split(',').any(|option| TAKES_NO_WRITES.contains(&option)) {
-        true => Err(Error::ReadOnly(data.to_owned())),
-        false => Ok(()),
+    if mount
+        .options
+        .split(',')
+        .any(|option| TAKES_NO_WRITES.contains(&option))
+    {
+        return Err(Error::ReadOnly(data.to_owned()));
+    }
+    // Each kernel knows it, those between 6.12 and 6.15 say it nowhere else.
+    match file::read(&errors_of(sys, mount.device), MAX_NUMBER) {
+        Ok(count) if count.trim_ascii() != b"0" => Err(Error::Damaged(data.to_owned())),
+        _ => Ok(()),
     }
 }
 
-/// The file system's own options (not the mount's: this process's view is read-only anyway) of what is mounted on
-/// `path`; the last mount is on top. The mount point is the fifth field of a line, and the options end it. Spaces are
-/// escaped there, and none of our paths has one.
-fn file_system_options<'a>(mount_info: &'a str, path: &Path) -> Option<&'a str> {
-    let on = |line: &&str| {
+/// How many errors the file system on `data` has found of itself, until fsck(8) repairs it: a file of the kernel's, for ext4
+/// only (Documentation/ABI/testing/sysfs-fs-ext4). Who polls it hears of the next one.
+pub(crate) fn errors(data: &Path, mount_info: &Path, sys: &Path) -> Option<PathBuf> {
+    let mounts = file::read(mount_info, MOUNT_INFO_LIMIT).ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    Some(errors_of(sys, on(&mounts, data)?.device))
+}
+
+fn errors_of(sys: &Path, device: &str) -> PathBuf {
+    let link = std::fs::read_link(sys.join("dev/block").join(device)).unwrap_or_default();
+    let name = link.file_name().unwrap_or_default();
+    sys.join("fs/ext4").join(name).join("errors_count")
+}
+
+/// What the mount table says of a mount.
+struct Mount<'a> {
+    /// The device's number, MAJOR:MINOR.
+    device: &'a str,
+    /// The file system's own options, not the mount's: this process's view is read-only anyway.
+    options: &'a str,
+}
+
+/// What is mounted on `path`; the last mount is on top. Spaces are escaped in the table, and none of our paths has one.
+fn on<'a>(mount_info: &'a str, path: &Path) -> Option<Mount<'a>> {
+    let mount = mount_info.lines().rfind(|line| {
         line.split(' ')
             .nth(4)
             .is_some_and(|point| Path::new(point) == path)
-    };
-    mount_info.lines().rfind(on)?.rsplit(' ').next()
+    })?;
+    Some(Mount {
+        device: mount.split(' ').nth(2)?,
+        options: mount.rsplit(' ').next()?,
+    })
 }
 
 #[cfg(test)]
@@ -115,8 +158,8 @@ mod tests {
             ("/data/journal", false),
             ("/journal", false),
         ] {
-            let options = file_system_options(table, Path::new(path));
-            assert_eq!(options, mounted.then_some("rw"), "{path}");
+            let found = on(table, Path::new(path)).map(|mount| (mount.device, mount.options));
+            assert_eq!(found, mounted.then_some(("259:5", "rw")), "{path}");
         }
     }
 
@@ -133,7 +176,8 @@ mod tests {
             format!("31 22 259:5 / {} rw - ext4 /dev/vda5 rw\n", data.display()),
         )
         .unwrap();
-        let check = |folder: &Path| is_on_data(folder, &on_data, &data, &table);
+        let sys = root.path().join("sys");
+        let check = |folder: &Path| is_on_data(folder, &on_data, &data, &table, &sys);
 
         let bound = root.path().join("bound");
         std::os::unix::fs::symlink(&on_data, &bound).unwrap();
@@ -157,6 +201,17 @@ mod tests {
         )
         .unwrap();
         assert!(check(&bound).is_ok());
+
+        std::fs::create_dir_all(sys.join("dev/block")).unwrap();
+        std::fs::create_dir_all(sys.join("fs/ext4/vda5")).unwrap();
+        std::os::unix::fs::symlink("../../devices/vda/vda5", sys.join("dev/block/259:5")).unwrap();
+        let count = errors(&data, &table, &sys).unwrap();
+        assert_eq!(count, sys.join("fs/ext4/vda5/errors_count"));
+        std::fs::write(&count, "0\n").unwrap();
+        assert!(check(&bound).is_ok());
+        std::fs::write(&count, "1\n").unwrap();
+        assert!(matches!(check(&bound), Err(Error::Damaged(_))));
+        std::fs::remove_dir_all(&sys).unwrap();
         assert!(matches!(check(&elsewhere), Err(Error::Elsewhere(..))));
         assert!(matches!(check(&root.path().join("none")), Err(Error::Folder(..))));
         std::fs::write(&table, "").unwrap();

@@ -249,6 +249,8 @@ impl Journal {
         let mut watchdog = Watchdog::from_environment();
         let mut stays: Option<idle::Call> = None;
         loop {
+            // Before it looks, so that nothing falls between.
+            let alarm = self.storage.alarm();
             let again = {
                 let mut look = std::pin::pin!(self.look(&connection));
                 loop {
@@ -268,6 +270,7 @@ impl Journal {
             };
             tokio::select! {
                 () = pause => {}
+                () = alarm.rings() => {}
                 () = watchdog.feed() => {}
                 () = self.asked.notified() => {}
             }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fleet_base::paths;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
+use crate::alarm::Alarm;
 use crate::intent::Files;
 use crate::limits::Limits;
 use crate::mode::Mode;
@@ -29,6 +30,8 @@ pub(crate) struct Storage {
     pub(crate) on_data: PathBuf,
     /// The mount table.
     pub(crate) mount_info: PathBuf,
+    /// What the kernel says of file systems.
+    pub(crate) sys: PathBuf,
     /// Exists if the state partition, and the flag with it, is lost at power-off.
     pub(crate) state_volatile: PathBuf,
     /// The limits of the configuration, as rendered for journald.
@@ -49,6 +52,7 @@ impl Default for Storage {
             data: paths::DATA.into(),
             on_data: Path::new(paths::DATA).join("journal"),
             mount_info: mount::MOUNT_INFO.into(),
+            sys: "/sys".into(),
             state_volatile: paths::STATE_VOLATILE_FLAG.into(),
             limits: Path::new(paths::RUN_CONFIG).join("journald.conf"),
         }
@@ -105,14 +109,26 @@ impl Storage {
     }
 
     fn room(&self) -> Result<Room, String> {
-        mount::is_on_data(&self.folder, &self.on_data, &self.data, &self.mount_info)
-            .map_err(|error| error.to_string())?;
+        mount::is_on_data(
+            &self.folder,
+            &self.on_data,
+            &self.data,
+            &self.mount_info,
+            &self.sys,
+        )
+        .map_err(|error| error.to_string())?;
         let data = statvfs(&self.data)
             .map_err(|error| format!("cannot ask for the room on {}: {error}", self.data.display()))?;
         Ok(Room {
             free: free(&data),
             used: allocated(&self.folder),
         })
+    }
+
+    /// Tells of what happens to the data partition from now on.
+    pub(crate) fn alarm(&self) -> Alarm {
+        let errors = mount::errors(&self.data, &self.mount_info, &self.sys);
+        Alarm::set(&self.mount_info, errors.as_deref())
     }
 
     /// The limits of the configuration.
@@ -173,6 +189,7 @@ pub(crate) mod tests {
             data: at("data"),
             on_data: at("data/journal"),
             mount_info: at("mountinfo"),
+            sys: at("sys"),
             state_volatile: at("state-volatile"),
             limits: at("journald.conf"),
         };

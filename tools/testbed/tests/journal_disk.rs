@@ -25,7 +25,7 @@ fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<(
         .succeeds()?;
     device.run("touch /data/x")?.fails()?;
     device.soon(LOOKED, MODE, "volatile")?;
-    device.run("fleet journal status")?.mentions("is read-only")?;
+    device.run("fleet journal status")?.mentions("has an error, which the next boot repairs")?;
     device.run("logger -t probe after && journalctl -t probe -n 1 -o cat")?.says("after")?;
     device.run("systemctl --failed --no-legend")?.says("")?;
     device.run("fleet connectivity --json")?.mentions(r#""status": "online""#)?;
