@@ -19,11 +19,13 @@ pub(crate) enum Verb {
     SetProxy,
     SetWatchdog,
     ReloadJournal,
+    SetJournalSync,
     SetUdevRules,
     SetTrustStore,
     SetRegulatoryDomain,
     FlushJournal,
     RelinquishJournal,
+    SyncJournal,
 }
 
 /// A service user that may call something.
@@ -31,10 +33,11 @@ pub(crate) enum Verb {
 pub(crate) enum Caller {
     FleetConfig,
     FleetJournal,
+    FleetJournalSync,
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 13] = [
+const TABLE: [(Verb, Caller); 15] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
@@ -43,11 +46,13 @@ const TABLE: [(Verb, Caller); 13] = [
     (Verb::SetProxy, Caller::FleetConfig),
     (Verb::SetWatchdog, Caller::FleetConfig),
     (Verb::ReloadJournal, Caller::FleetConfig),
+    (Verb::SetJournalSync, Caller::FleetConfig),
     (Verb::SetUdevRules, Caller::FleetConfig),
     (Verb::SetTrustStore, Caller::FleetConfig),
     (Verb::SetRegulatoryDomain, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
+    (Verb::SyncJournal, Caller::FleetJournalSync),
 ];
 
 impl Caller {
@@ -56,6 +61,7 @@ impl Caller {
         match self {
             Self::FleetConfig => "fleet-config",
             Self::FleetJournal => "fleet-journal",
+            Self::FleetJournalSync => "fleet-journal-sync",
         }
     }
 }
@@ -81,6 +87,7 @@ impl std::error::Error for ResolveError {
 pub(crate) struct Users {
     config: Option<Uid>,
     journal: Option<Uid>,
+    journal_sync: Option<Uid>,
 }
 
 impl Users {
@@ -94,6 +101,7 @@ impl Users {
         Ok(Self {
             config: uid(Caller::FleetConfig)?,
             journal: uid(Caller::FleetJournal)?,
+            journal_sync: uid(Caller::FleetJournalSync)?,
         })
     }
 
@@ -101,6 +109,7 @@ impl Users {
         match caller {
             Caller::FleetConfig => self.config,
             Caller::FleetJournal => self.journal,
+            Caller::FleetJournalSync => self.journal_sync,
         }
     }
 
@@ -129,11 +138,13 @@ mod tests {
 
     const CONFIG: u32 = 560;
     const JOURNAL: u32 = 562;
+    const JOURNAL_SYNC: u32 = 564;
 
     fn users() -> Users {
         Users {
             config: Some(Uid::from_raw(CONFIG)),
             journal: Some(Uid::from_raw(JOURNAL)),
+            journal_sync: Some(Uid::from_raw(JOURNAL_SYNC)),
         }
     }
 
@@ -145,18 +156,18 @@ mod tests {
     fn each_verb_is_for_root_and_one_service() {
         let users = users();
         for (verb, caller) in TABLE {
-            let is_config = caller == Caller::FleetConfig;
             assert!(allowed(&users, verb, 0), "{verb:?} by root");
-            assert_eq!(
-                allowed(&users, verb, CONFIG),
-                is_config,
-                "{verb:?} by fleet-config"
-            );
-            assert_eq!(
-                allowed(&users, verb, JOURNAL),
-                !is_config,
-                "{verb:?} by fleet-journal"
-            );
+            for (service, uid) in [
+                (Caller::FleetConfig, CONFIG),
+                (Caller::FleetJournal, JOURNAL),
+                (Caller::FleetJournalSync, JOURNAL_SYNC),
+            ] {
+                assert_eq!(
+                    allowed(&users, verb, uid),
+                    service == caller,
+                    "{verb:?} by {service:?}"
+                );
+            }
             for stranger in [1, 561, 565, 1000, 65534, u32::MAX] {
                 assert!(!allowed(&users, verb, stranger), "{verb:?} by {stranger}");
             }
@@ -174,11 +185,13 @@ mod tests {
             Verb::SetProxy,
             Verb::SetWatchdog,
             Verb::ReloadJournal,
+            Verb::SetJournalSync,
             Verb::SetUdevRules,
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
+            Verb::SyncJournal,
         ] {
             assert_eq!(TABLE.iter().filter(|row| row.0 == verb).count(), 1, "{verb:?}");
         }
@@ -189,6 +202,7 @@ mod tests {
         let users = Users {
             config: None,
             journal: None,
+            journal_sync: None,
         };
         for (verb, _) in TABLE {
             assert!(!allowed(&users, verb, CONFIG) && !allowed(&users, verb, u32::MAX));
