@@ -31,37 +31,37 @@ pub(crate) enum Verb {
 /// A service user that may call something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    FleetConfig,
-    FleetJournal,
-    FleetJournalSync,
+    Config,
+    Journal,
+    JournalSync,
 }
 
 /// Verb → the one user besides root.
 const TABLE: [(Verb, Caller); 15] = [
-    (Verb::SetHostname, Caller::FleetConfig),
-    (Verb::ReloadTimeSources, Caller::FleetConfig),
-    (Verb::SetConnectionProfiles, Caller::FleetConfig),
-    (Verb::SetDevelopmentMode, Caller::FleetConfig),
-    (Verb::SetKernelParameters, Caller::FleetConfig),
-    (Verb::SetProxy, Caller::FleetConfig),
-    (Verb::SetWatchdog, Caller::FleetConfig),
-    (Verb::ReloadJournal, Caller::FleetConfig),
-    (Verb::SetJournalSync, Caller::FleetConfig),
-    (Verb::SetUdevRules, Caller::FleetConfig),
-    (Verb::SetTrustStore, Caller::FleetConfig),
-    (Verb::SetRegulatoryDomain, Caller::FleetConfig),
-    (Verb::FlushJournal, Caller::FleetJournal),
-    (Verb::RelinquishJournal, Caller::FleetJournal),
-    (Verb::SyncJournal, Caller::FleetJournalSync),
+    (Verb::SetHostname, Caller::Config),
+    (Verb::ReloadTimeSources, Caller::Config),
+    (Verb::SetConnectionProfiles, Caller::Config),
+    (Verb::SetDevelopmentMode, Caller::Config),
+    (Verb::SetKernelParameters, Caller::Config),
+    (Verb::SetProxy, Caller::Config),
+    (Verb::SetWatchdog, Caller::Config),
+    (Verb::ReloadJournal, Caller::Config),
+    (Verb::SetJournalSync, Caller::Config),
+    (Verb::SetUdevRules, Caller::Config),
+    (Verb::SetTrustStore, Caller::Config),
+    (Verb::SetRegulatoryDomain, Caller::Config),
+    (Verb::FlushJournal, Caller::Journal),
+    (Verb::RelinquishJournal, Caller::Journal),
+    (Verb::SyncJournal, Caller::JournalSync),
 ];
 
 impl Caller {
     /// The name in sysusers.d.
     const fn name(self) -> &'static str {
         match self {
-            Self::FleetConfig => "fleet-config",
-            Self::FleetJournal => "fleet-journal",
-            Self::FleetJournalSync => "fleet-journal-sync",
+            Self::Config => "fleet-config",
+            Self::Journal => "fleet-journal",
+            Self::JournalSync => "fleet-journal-sync",
         }
     }
 }
@@ -99,17 +99,17 @@ impl Users {
                 .map_err(|error| ResolveError(caller.name(), error))
         };
         Ok(Self {
-            config: uid(Caller::FleetConfig)?,
-            journal: uid(Caller::FleetJournal)?,
-            journal_sync: uid(Caller::FleetJournalSync)?,
+            config: uid(Caller::Config)?,
+            journal: uid(Caller::Journal)?,
+            journal_sync: uid(Caller::JournalSync)?,
         })
     }
 
     fn uid(&self, caller: Caller) -> Option<Uid> {
         match caller {
-            Caller::FleetConfig => self.config,
-            Caller::FleetJournal => self.journal,
-            Caller::FleetJournalSync => self.journal_sync,
+            Caller::Config => self.config,
+            Caller::Journal => self.journal,
+            Caller::JournalSync => self.journal_sync,
         }
     }
 
@@ -158,9 +158,9 @@ mod tests {
         for (verb, caller) in TABLE {
             assert!(allowed(&users, verb, 0), "{verb:?} by root");
             for (service, uid) in [
-                (Caller::FleetConfig, CONFIG),
-                (Caller::FleetJournal, JOURNAL),
-                (Caller::FleetJournalSync, JOURNAL_SYNC),
+                (Caller::Config, CONFIG),
+                (Caller::Journal, JOURNAL),
+                (Caller::JournalSync, JOURNAL_SYNC),
             ] {
                 assert_eq!(
                     allowed(&users, verb, uid),
