@@ -6,8 +6,8 @@ FUZZ_SECONDS ?= 60
 # Where the executables go; everything else has its place in dist/.
 LIBEXEC := /usr/libexec/fleet
 # The names that the one executable answers to (services/fleet/src/main.rs).
-APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-preinit \
-           fleet-regdomain fleet-watch
+APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-journal-sync \
+           fleet-preinit fleet-regdomain fleet-watch
 
 .PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::document::Document;
 use crate::value::{
     CheckResponse, CheckUri, Country, Hostname, KeepFree, MaxUse, NONE, NameServers, NamedRule, NoProxy,
-    Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, TimeServers,
-    Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
+    Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, SyncInterval,
+    SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -38,8 +38,10 @@ pub struct Config {
     pub random_scan_address: Option<bool>,
     /// `os.timezone`.
     pub timezone: Option<Timezone>,
-    /// `os.journal.*`.
+    /// `os.journal.*` that journald reads.
     pub journal: JournalLimits,
+    /// `os.journal.syncLevel`.
+    pub sync_level: Option<SyncLevel>,
     /// `os.sysctl`: the entries that are good.
     pub parameters: Parameters,
     /// `os.proxy.*`.
@@ -54,8 +56,8 @@ pub struct Config {
     pub udev_rules: Vec<UdevRule>,
 }
 
-/// Limits of the journal; what is not set is the image's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Limits and pace of the journal; what is not set is the product's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalLimits {
     /// `os.journal.maxUse`.
     pub max_use: Option<MaxUse>,
@@ -67,6 +69,8 @@ pub struct JournalLimits {
     pub rate_interval: Option<RateInterval>,
     /// `os.journal.rateLimit.burst`.
     pub rate_burst: Option<RateBurst>,
+    /// `os.journal.syncInterval`.
+    pub sync_interval: Option<SyncInterval>,
 }
 
 /// The HTTP proxy.
@@ -141,6 +145,9 @@ impl Config {
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
             timezone: key(document, "os.timezone", timezone),
             journal: JournalLimits::read(document),
+            sync_level: key(document, "os.journal.syncLevel", |value| {
+                SyncLevel::try_from(value).map(Some)
+            }),
             parameters: document
                 .setting("os.sysctl")
                 .map(Parameters::read)
@@ -167,29 +174,14 @@ impl Config {
 }
 
 impl JournalLimits {
-    /// Each that is set: its key, journald's name of it (journald.conf(5)), and the number.
-    #[must_use]
-    pub fn settings(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let numbers = [
-            self.max_use.map(MaxUse::get),
-            self.keep_free.map(KeepFree::get),
-            self.retention.map(Retention::get),
-            self.rate_interval.map(RateInterval::get),
-            self.rate_burst.map(RateBurst::get),
-        ];
-        let named = Self::NAMES.iter().zip(numbers);
-        named
-            .filter_map(|((key, name), number)| Some((*key, *name, number?)))
-            .collect()
-    }
-
-    /// The keys, and journald's names of them.
-    pub const NAMES: [(&'static str, &'static str); 5] = [
-        ("os.journal.maxUse", "SystemMaxUse"),
-        ("os.journal.keepFree", "SystemKeepFree"),
-        ("os.journal.retention", "MaxRetentionSec"),
+    /// The keys, and the names of their values in what is rendered (journald.conf(5), and our own).
+    pub const NAMES: [(&'static str, &'static str); 6] = [
+        ("os.journal.maxUse", "MaxUse"),
+        ("os.journal.keepFree", "KeepFree"),
+        ("os.journal.retention", "Retention"),
         ("os.journal.rateLimit.interval", "RateLimitIntervalSec"),
         ("os.journal.rateLimit.burst", "RateLimitBurst"),
+        ("os.journal.syncInterval", "SyncIntervalSec"),
     ];
 
     /// Reads these keys alone.
@@ -204,6 +196,7 @@ impl JournalLimits {
             retention: limit(document, "os.journal.retention"),
             rate_interval: limit(document, "os.journal.rateLimit.interval"),
             rate_burst: limit(document, "os.journal.rateLimit.burst"),
+            sync_interval: limit(document, "os.journal.syncInterval"),
         }
     }
 }
@@ -378,6 +371,14 @@ pub(crate) fn check_rate_interval(value: &Value) -> Result<(), Refusal> {
 
 pub(crate) fn check_rate_burst(value: &Value) -> Result<(), Refusal> {
     RateBurst::try_from(value).map(drop)
+}
+
+pub(crate) fn check_sync_interval(value: &Value) -> Result<(), Refusal> {
+    SyncInterval::try_from(value).map(drop)
+}
+
+pub(crate) fn check_sync_level(value: &Value) -> Result<(), Refusal> {
+    SyncLevel::try_from(value).map(drop)
 }
 
 /// The object as a whole: its entries are refused one by one.

@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use fleet_base::file;
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::{CheckTarget, Proxy, Watchdog};
+use crate::config::{CheckTarget, JournalLimits, Proxy, Watchdog};
 use crate::value::{
-    CheckResponse, CheckUri, NoProxy, ProxyUrl, Refusal, Seconds, TimeServer, Timezone, WatchdogTimeout,
+    CheckResponse, CheckUri, NoProxy, ProxyUrl, Refusal, Seconds, SyncLevel, TimeServer, Timezone,
+    WatchdogTimeout,
 };
 
 /// What holds where a document says nothing.
@@ -36,6 +38,10 @@ pub struct Defaults {
     pub proxy: Proxy,
     /// `[watchdog]`; what is not there is systemd's.
     pub watchdog: Watchdog,
+    /// `[journal]`.
+    pub journal: JournalLimits,
+    /// `[journal] sync_level`.
+    pub sync_level: Option<SyncLevel>,
 }
 
 /// Why a file of defaults is skipped.
@@ -83,7 +89,20 @@ struct Fragment {
     no_proxy: Option<Vec<String>>,
     runtime: Option<u64>,
     reboot: Option<u64>,
+    /// The keys of `[journal]` and their values, as the keys of `config.json` have them.
+    journal: Vec<(&'static str, Value)>,
 }
+
+/// The keys of `[journal]`.
+const JOURNAL: [&str; 7] = [
+    "max_use",
+    "keep_free",
+    "retention",
+    "rate_limit_interval",
+    "rate_limit_burst",
+    "sync_interval",
+    "sync_level",
+];
 
 /// Where in the text (bytes), and what is wrong there.
 type Wrong = (Option<Range<usize>>, String);
@@ -101,6 +120,10 @@ impl Fragment {
                 "connectivity" => "one of `uri`, `interval`, `response`",
                 "proxy" => "one of `http`, `https`, `no_proxy`",
                 "watchdog" => "one of `runtime`, `reboot`",
+                "journal" => {
+                    "one of `max_use`, `keep_free`, `retention`, `rate_limit_interval`, `rate_limit_burst`, \
+                     `sync_interval`, `sync_level`"
+                }
                 // Another service's.
                 _ => continue,
             };
@@ -121,6 +144,9 @@ impl Fragment {
                     ("connectivity", "uri") => fragment.uri = Some(text_of(key, value)?),
                     ("connectivity", "interval") => fragment.interval = Some(integer(key, value)?),
                     ("connectivity", "response") => fragment.response = Some(text_of(key, value)?),
+                    ("journal", key) if let Some(listed) = JOURNAL.iter().find(|listed| **listed == key) => {
+                        fragment.journal.push((listed, number_or_text(key, value)?));
+                    }
                     _ => {
                         let unknown = format!("unknown field `{key}`, expected {known}");
                         return Err((Some(name.span()), unknown));
@@ -149,6 +175,14 @@ fn integer(key: &str, value: &Spanned<DeValue<'_>>) -> Result<u64, Wrong> {
         _ => None,
     };
     number.map_or_else(|| wrong(key, value, "a whole number"), Ok)
+}
+
+fn number_or_text(key: &str, value: &Spanned<DeValue<'_>>) -> Result<Value, Wrong> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(Value::from(text.as_ref())),
+        DeValue::Integer(_) => integer(key, value).map(Value::from),
+        _ => wrong(key, value, "a whole number or a string"),
+    }
 }
 
 fn texts(key: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Wrong> {
@@ -259,11 +293,38 @@ impl Defaults {
             let limit = WatchdogTimeout::try_from(seconds).map_err(refused("watchdog.runtime"))?;
             self.watchdog.runtime = Some(limit);
         }
+        for (key, value) in &fragment.journal {
+            self.add_journal(key, value)?;
+        }
         if let Some(seconds) = fragment.reboot {
             let limit = WatchdogTimeout::try_from(seconds).map_err(refused("watchdog.reboot"))?;
             self.watchdog.reboot = Some(limit);
         }
         Ok(())
+    }
+}
+
+impl Defaults {
+    /// Adds one key of `[journal]`: the same values and rules as in `config.json`.
+    fn add_journal(&mut self, key: &str, value: &Value) -> Result<(), (&'static str, Refusal)> {
+        fn read<'v, T: TryFrom<&'v Value, Error = Refusal>>(
+            name: &'static str,
+            value: &'v Value,
+            place: &mut Option<T>,
+        ) -> Result<(), (&'static str, Refusal)> {
+            *place = Some(T::try_from(value).map_err(|refusal| (name, refusal))?);
+            Ok(())
+        }
+        let journal = &mut self.journal;
+        match key {
+            "max_use" => read("journal.max_use", value, &mut journal.max_use),
+            "keep_free" => read("journal.keep_free", value, &mut journal.keep_free),
+            "retention" => read("journal.retention", value, &mut journal.retention),
+            "rate_limit_interval" => read("journal.rate_limit_interval", value, &mut journal.rate_interval),
+            "rate_limit_burst" => read("journal.rate_limit_burst", value, &mut journal.rate_burst),
+            "sync_interval" => read("journal.sync_interval", value, &mut journal.sync_interval),
+            _ => read("journal.sync_level", value, &mut self.sync_level),
+        }
     }
 }
 
@@ -321,6 +382,43 @@ mod tests {
             errors[1].contains("20-bad.toml: connectivity.uri: "),
             "{errors:?}"
         );
+    }
+
+    #[test]
+    fn a_limit_of_the_journal_keeps_the_rule_of_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let (defaults, errors) = Defaults::load(&path);
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            (defaults, errors.join("; "))
+        };
+        let (defaults, errors) =
+            load("[journal]\nmax_use = \"64M\"\nretention = 3600\nsync_level = \"err\"\n");
+        assert_eq!(errors, "");
+        assert_eq!(
+            defaults.journal.max_use.map(crate::value::MaxUse::get),
+            Some(64 << 20)
+        );
+        assert_eq!(defaults.sync_level, Some(SyncLevel::Err));
+        for (text, wanted) in [
+            ("max_use = \"1M\"", "journal.max_use: \"1M\": 8M to 64G"),
+            ("sync_level = \"all\"", "journal.sync_level: \"all\": "),
+            ("sync_interval = 0", "journal.sync_interval: \"0\": 1 to 3600"),
+            (
+                "keep_free = true",
+                "line 2: `keep_free` is not a whole number or a string",
+            ),
+            (
+                "maxUse = 1",
+                "line 2: unknown field `maxUse`, expected one of `max_use`",
+            ),
+        ] {
+            let (defaults, errors) = load(&format!("[journal]\n{text}\n"));
+            assert!(errors.contains(wanted), "{text}: {errors}");
+            assert_eq!(defaults, Defaults::default());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use fleet_base::proxy::network_manager::ConnectivityCheck;
 
 use crate::plan::Subject;
-use crate::value::{Hostname, Timezone};
+use crate::value::{Hostname, SyncLevel, Timezone};
 
 /// What became of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub(crate) struct Effects {
     pub(crate) proxy: Effect,
     pub(crate) watchdog: Effect,
     pub(crate) journal_limits: Effect,
+    pub(crate) sync_level: Effect,
     pub(crate) root_ca: Effect,
     pub(crate) udev_rules: Effect,
     pub(crate) country: Effect,
@@ -65,6 +66,8 @@ pub(crate) struct Effects {
     pub(crate) watchdog_in_force: Option<WatchdogInForce>,
     /// What journald has read.
     pub(crate) limits_in_force: Option<String>,
+    /// From which priority on the journal is synced at once, as systemd says of what does it.
+    pub(crate) sync_level_in_force: Option<SyncLevel>,
     /// The additional certificates that are trusted.
     pub(crate) trusted: Vec<Trusted>,
     /// Those that stand next to them and expired.
@@ -102,6 +105,7 @@ impl Effects {
             &self.proxy,
             &self.watchdog,
             &self.journal_limits,
+            &self.sync_level,
             &self.root_ca,
             &self.udev_rules,
             &self.country,
@@ -125,6 +129,7 @@ impl Effects {
             Subject::Proxy => &mut self.proxy,
             Subject::Watchdog => &mut self.watchdog,
             Subject::JournalLimits => &mut self.journal_limits,
+            Subject::SyncLevel => &mut self.sync_level,
             Subject::RootCa => &mut self.root_ca,
             Subject::UdevRules => &mut self.udev_rules,
             Subject::Country => &mut self.country,

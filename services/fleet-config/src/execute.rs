@@ -119,6 +119,10 @@ impl Device {
                 known.journal_limits = None;
                 self.reload_journal_limits(text, known, effects).await
             }
+            Action::SetSyncLevel(level) => {
+                known.sync_level = None;
+                self.set_sync_level(level, known, effects).await
+            }
             Action::SetRootCa(ca) => {
                 known.root_ca = None;
                 self.set_root_ca(ca, known, effects).await

@@ -12,14 +12,16 @@ use std::path::{Path, PathBuf};
 use fleet_base::file::{self, Durability};
 
 use crate::config::JournalLimits;
+use crate::defaults::Defaults;
+use crate::journal_settings::JournalSettings;
 use crate::render::{File, journal_limits};
 use crate::store::Store;
 
-/// The drop-in's name in journald's folder. After 50-fleet.conf of the image, whose values it overrides.
+/// The drop-in's name in journald's folder. After 50-fleet.conf of the image, which has what is constant.
 const DROP_IN: &str = "60-fleet.conf";
 /// What journald has read, below the folder of what is made.
 const READ: &str = "journald.read";
-/// Far more than five lines.
+/// Far more than a dozen lines.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// What could not be supplied.
@@ -56,13 +58,16 @@ impl From<file::Error> for Error {
 }
 
 /// Renders the limits of the configuration in `store` into `made` (`/run/fleet/config`), and links them from `journald`
-/// (`/run/systemd/journald.conf.d`). A store that is empty, damaged or not there gives the image's limits.
+/// (`/run/systemd/journald.conf.d`). A store that is empty, damaged or not there gives the product's, which are in the
+/// file `product` and its drop-ins; of those, the service says what is wrong.
 ///
 /// # Errors
 /// [`Error`].
-pub fn supply(store: &Path, made: &Path, journald: &Path) -> Result<(), Error> {
+pub fn supply(store: &Path, product: &Path, made: &Path, journald: &Path) -> Result<(), Error> {
     let document = Store::at(store.to_owned()).document().ok().flatten();
-    let text = journal_limits(&JournalLimits::read(&document.unwrap_or_default()));
+    let (product, _) = Defaults::load(product);
+    let limits = JournalLimits::read(&document.unwrap_or_default());
+    let text = journal_limits(&JournalSettings::new(&limits, &product.journal));
     for folder in [made, journald] {
         std::fs::create_dir_all(folder).map_err(|error| Error::Make(folder.to_owned(), error))?;
     }
@@ -87,7 +92,7 @@ pub(crate) fn note_read(made: &Path, text: &str) -> Result<(), file::Error> {
     file::write(&made.join(READ), text.as_bytes(), 0o644, Durability::Volatile).map(drop)
 }
 
-/// Whether two files say the same to journald: comments change from release to release.
+/// Whether two files say the same: comments change from release to release.
 pub(crate) fn same(one: &str, other: &str) -> bool {
     settings(one).eq(settings(other))
 }
@@ -98,7 +103,7 @@ fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|line| line.split_once('='))
 }
 
-/// The number of a setting, by journald's name.
+/// The number of a setting, by its name there.
 pub(crate) fn number(text: &str, name: &str) -> Option<u64> {
     let (_, number) = settings(text).find(|(listed, _)| *listed == name)?;
     number.parse().ok()
@@ -108,13 +113,22 @@ pub(crate) fn number(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn supplied(stored: &[u8]) -> String {
+    /// What is made of a stored document, and of a product's drop-in.
+    fn supplied(stored: &[u8], product: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::create_dir(path("store")).unwrap();
         std::fs::write(path("store/config.json"), stored).unwrap();
+        std::fs::create_dir(path("fleet.toml.d")).unwrap();
+        std::fs::write(path("fleet.toml.d/50-product.toml"), product).unwrap();
         for _ in 0..2 {
-            supply(&path("store"), &path("run/config"), &path("run/journald.conf.d")).unwrap();
+            supply(
+                &path("store"),
+                &path("fleet.toml"),
+                &path("run/config"),
+                &path("run/journald.conf.d"),
+            )
+            .unwrap();
         }
         let text = std::fs::read_to_string(path("run/journald.conf.d/60-fleet.conf")).unwrap();
         assert_eq!(read(&path("run/config")), text);
@@ -123,17 +137,28 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_rendered() {
-        let text = supplied(br#"{"os":{"journal":{"maxUse":"64M","retention":1,"rateLimit":{"burst":0}}}}"#);
+        let text = supplied(
+            br#"{"os":{"journal":{"maxUse":"64M","retention":1,"rateLimit":{"burst":0}}}}"#,
+            "[journal]\nmax_use = \"32M\"\nsync_interval = 7\n",
+        );
         assert!(
-            text.ends_with("\n[Journal]\nSystemMaxUse=67108864\nRateLimitBurst=0\n"),
+            text.ends_with(
+                "\n[Journal]\nSystemMaxUse=50331648\nSystemMaxFileSize=8388608\nSystemKeepFree=33554432\n\
+                 MaxRetentionSec=0\nMaxFileSec=2592000\nRateLimitIntervalSec=30\nRateLimitBurst=0\n\
+                 SyncIntervalSec=7\n\n[X-Fleet]\nMaxUse=67108864\nKeepFree=67108864\nRetention=0\n"
+            ),
             "{text}"
         );
-        assert_eq!(number(&text, "SystemMaxUse"), Some(64 << 20));
-        assert_eq!(number(&text, "MaxRetentionSec"), None);
+        assert_eq!(number(&text, "MaxUse"), Some(64 << 20));
+        assert_eq!(number(&text, "SystemMaxUse"), Some(48 << 20));
+        assert_eq!(number(&text, "Nothing"), None);
     }
 
     #[test]
-    fn a_damaged_store_gives_the_images_limits() {
+    fn a_damaged_store_gives_the_products_limits() {
+        let product = "[journal]\nmax_use = 33554432\n";
+        let of_the_product = supplied(b"{}", product);
+        assert_eq!(number(&of_the_product, "MaxUse"), Some(32 << 20));
         for damaged in [
             &b""[..],
             b"{",
@@ -142,11 +167,16 @@ mod tests {
             b"{\"os\":{\"journal\":7}}",
             &[b'['; 100_000],
         ] {
-            assert!(same(&supplied(damaged), ""));
+            assert_eq!(supplied(damaged, product), of_the_product);
         }
+        // A product's slip gives this release's.
+        assert_eq!(
+            number(&supplied(b"{}", "[journal]\nmax_use = 7\n"), "MaxUse"),
+            Some(128 << 20)
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        supply(&path("none"), &path("run"), &path("journald")).unwrap();
+        supply(&path("none"), &path("none.toml"), &path("run"), &path("journald")).unwrap();
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub const TABLE: &[Key] = &[
     applied("os.journal.retention", config::check_retention),
     applied("os.journal.rateLimit.interval", config::check_rate_interval),
     applied("os.journal.rateLimit.burst", config::check_rate_burst),
+    applied("os.journal.syncInterval", config::check_sync_interval),
+    applied("os.journal.syncLevel", config::check_sync_level),
     applied("os.sysctl", config::check_sysctl),
     applied("os.proxy.http", config::check_proxy),
     applied("os.proxy.https", config::check_proxy),

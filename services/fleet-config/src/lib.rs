@@ -18,6 +18,7 @@ mod effect;
 mod execute;
 mod finding;
 pub mod journal_limits;
+mod journal_settings;
 pub mod key;
 mod keyfile;
 mod merge;

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::config::{Proxy, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
-use crate::value::{Country, Hostname, Parameters, RootCa, Timezone, UdevRule};
+use crate::value::{Country, Hostname, Parameters, RootCa, SyncLevel, Timezone, UdevRule};
 use crate::wanted::Wanted;
 
 /// One effect on the device.
@@ -38,6 +38,8 @@ pub(crate) enum Action {
     SetWatchdog(Watchdog),
     /// Makes journald read its limits (this text) again.
     ReloadJournalLimits(String),
+    /// Makes the journal be synced at once from this priority on.
+    SetSyncLevel(SyncLevel),
     /// Makes the trusted certificates those of the image and these.
     SetRootCa(Option<RootCa>),
     /// Makes udev's rules of ours exactly these; whether development mode allows them more.
@@ -61,6 +63,7 @@ pub(crate) enum Subject {
     Proxy,
     Watchdog,
     JournalLimits,
+    SyncLevel,
     RootCa,
     UdevRules,
     Country,
@@ -83,6 +86,7 @@ pub(crate) struct Known {
     pub(crate) watchdog: Option<Watchdog>,
     /// What journald has read, or cannot read before the next boot.
     pub(crate) journal_limits: Option<String>,
+    pub(crate) sync_level: Option<SyncLevel>,
     pub(crate) root_ca: Option<Option<RootCa>>,
     pub(crate) udev_rules: Option<Vec<UdevRule>>,
     pub(crate) country: Option<Option<Country>>,
@@ -144,6 +148,9 @@ impl Plan {
         if is_written || known.journal_limits.as_ref() != Some(&limits) {
             actions.push(Action::ReloadJournalLimits(limits));
         }
+        if known.sync_level != Some(wanted.sync_level) {
+            actions.push(Action::SetSyncLevel(wanted.sync_level));
+        }
         if known.root_ca.as_ref() != Some(&wanted.root_ca) {
             actions.push(Action::SetRootCa(wanted.root_ca.clone()));
         }
@@ -180,6 +187,7 @@ impl fmt::Display for Subject {
             Self::Proxy => "the proxy is",
             Self::Watchdog => "the watchdog is",
             Self::JournalLimits => "the limits of the journal are",
+            Self::SyncLevel => "the syncing of the journal at errors is",
             Self::RootCa => "the additional root certificates are",
             Self::UdevRules => "the udev rules are",
             Self::Country => "the country is",
@@ -207,6 +215,7 @@ impl Action {
             Self::Write(File::Fallback, _) => Subject::Fallback,
             Self::Write(File::JournalLimits, _) | Self::ReloadJournalLimits(_) => Subject::JournalLimits,
             Self::Write(File::Proxy, _) | Self::SetProxy(_) => Subject::Proxy,
+            Self::SetSyncLevel(_) => Subject::SyncLevel,
             Self::SetTimezone(_) => Subject::Timezone,
             Self::SetParameters(_) => Subject::Parameters,
             Self::SetWatchdog(_) => Subject::Watchdog,
@@ -260,6 +269,7 @@ impl fmt::Display for Plan {
                     )?;
                 }
                 Action::ReloadJournalLimits(_) => f.write_str("reload limits of the journal\n")?,
+                Action::SetSyncLevel(level) => writeln!(f, "sync the journal at {}", level.as_str())?,
                 Action::SetRootCa(ca) => {
                     let count = ca.as_ref().map_or(0, |ca| ca.pem().matches("BEGIN").count());
                     writeln!(f, "set {count} root certificates")?;

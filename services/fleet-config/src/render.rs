@@ -4,7 +4,8 @@
 
 use std::fmt::Write;
 
-use crate::config::{JournalLimits, Proxy};
+use crate::config::Proxy;
+use crate::journal_settings::JournalSettings;
 use crate::value::Country;
 use crate::wanted::{Check, Dns, Time, Wanted};
 
@@ -128,11 +129,18 @@ fn fallback(dns: &Dns) -> String {
         .collect()
 }
 
-/// journald.conf(5).
-pub(crate) fn journal_limits(limits: &JournalLimits) -> String {
-    let mut text = format!("{HEAD}\n[Journal]\n");
-    for (_, name, number) in limits.settings() {
-        let _ = writeln!(text, "{name}={number}");
+/// journald.conf(5), complete; and what was asked for, in a section that systemd's parser leaves alone because of the
+/// beginning of its name (`config_parse`).
+pub(crate) fn journal_limits(settings: &JournalSettings) -> String {
+    let mut text = HEAD.to_owned();
+    for (section, values) in [
+        ("Journal", &settings.for_journald()[..]),
+        ("X-Fleet", &settings.asked_for()[..]),
+    ] {
+        let _ = write!(text, "\n[{section}]\n");
+        for (name, number) in values {
+            let _ = writeln!(text, "{name}={number}");
+        }
     }
     text
 }
@@ -184,7 +192,8 @@ mod tests {
             for line in rendered(&document.to_string()).lines() {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
                     "response=", "servers=", "server ", "pool ", "[Journal]", "http_proxy=", "HTTP_PROXY=",
-                    "no_proxy=", "NO_PROXY=", "SystemMaxUse=", "MaxRetentionSec=", "00"];
+                    "no_proxy=", "NO_PROXY=", "[X-Fleet]", "System", "Max", "RateLimit", "SyncIntervalSec=",
+                    "KeepFree=", "Retention=", "00"];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::config::{CheckTarget, Config, JournalLimits, Proxy, Watchdog};
+use crate::config::{CheckTarget, Config, Proxy, Watchdog};
 use crate::defaults::Defaults;
+use crate::journal_settings::JournalSettings;
 use crate::keyfile::Keyfile;
 use crate::value::{
-    CheckResponse, CheckUri, Country, Hostname, NameServers, Parameters, RootCa, Seconds, TimeServer,
-    Timezone, UdevRule, Uuid,
+    CheckResponse, CheckUri, Country, Hostname, NameServers, Parameters, RootCa, Seconds, SyncLevel,
+    TimeServer, Timezone, UdevRule, Uuid,
 };
 
 /// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
@@ -22,7 +23,8 @@ pub(crate) struct Wanted {
     pub(crate) persistent_logging: bool,
     pub(crate) development_mode: bool,
     pub(crate) timezone: Timezone,
-    pub(crate) journal: JournalLimits,
+    pub(crate) journal: JournalSettings,
+    pub(crate) sync_level: SyncLevel,
     pub(crate) parameters: Parameters,
     pub(crate) proxy: Proxy,
     pub(crate) watchdog: Watchdog,
@@ -122,7 +124,8 @@ impl Wanted {
                 .timezone
                 .or_else(|| defaults.timezone.clone())
                 .unwrap_or_else(Timezone::utc),
-            journal: config.journal,
+            journal: JournalSettings::new(&config.journal, &defaults.journal),
+            sync_level: config.sync_level.or(defaults.sync_level).unwrap_or_default(),
             parameters: config.parameters,
             proxy: Proxy {
                 http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),

@@ -31,6 +31,10 @@ const MOUNT_LIMIT: Duration = Duration::from_secs(5);
 const REGULATORY_DOMAIN: &str = "fleet-regdomain.service";
 /// How long that may take: longer than the unit allows itself, and less than callers wait for.
 const REGULATORY_DOMAIN_LIMIT: Duration = Duration::from_secs(9);
+/// What syncs the journal at errors.
+const JOURNAL_SYNC: &str = "fleet-journal-sync.service";
+/// How long it may take to start or stop. Callers wait for ten seconds.
+const JOURNAL_SYNC_LIMIT: Duration = Duration::from_secs(8);
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 pub(crate) const PLACE: Place = Place {
@@ -129,6 +133,10 @@ impl Object for Helper {
                     self.admit(Verb::ReloadJournal, call).await?;
                     return Ok(Some(journal::reload(connection).await?.into()));
                 }
+                "SetJournalSync" => {
+                    self.admit(Verb::SetJournalSync, call).await?;
+                    set_journal_sync(connection, call.arguments()?.take()?).await?;
+                }
                 "SetUdevRules" => {
                     self.admit(Verb::SetUdevRules, call).await?;
                     let mut arguments = call.arguments()?;
@@ -159,6 +167,12 @@ impl Object for Helper {
                 "TidyJournal" => {
                     self.admit(Verb::TidyJournal, call).await?;
                     return Ok(Some(tidy_journal(call.arguments()?.take()?).await?.into()));
+                }
+                "SyncJournal" => {
+                    self.admit(Verb::SyncJournal, call).await?;
+                    command::run("journalctl", &["--sync"], journal::LIMIT)
+                        .await
+                        .map_err(|error| failed("cannot sync the journal", &error))?;
                 }
                 _ => return Err(call.unknown()),
             }
@@ -259,6 +273,32 @@ async fn tidy_journal(keep: u64) -> bus::Result<u64> {
         );
     }
     Ok(tidied.freed)
+}
+
+/// Starts or stops what syncs the journal at errors, and waits until it does, or does not.
+async fn set_journal_sync(connection: &Connection, on: bool) -> bus::Result<()> {
+    let (method, place, wanted) = match on {
+        true => ("StartUnit", "cannot have the journal synced at errors", "active"),
+        false => (
+            "StopUnit",
+            "cannot end the syncing of the journal at errors",
+            "inactive",
+        ),
+    };
+    let state = ManagerProxy::new(connection)
+        .finish(method, JOURNAL_SYNC, JOURNAL_SYNC_LIMIT)
+        .await
+        .map_err(|error| failed(place, &sentence(&error)))?;
+    // One that is killed while it stops has failed, and is gone all the same.
+    if (state == "active") != on {
+        let reason = format!("{JOURNAL_SYNC} is {state} and not {wanted}; its journal says why");
+        return Err(failed(place, &reason));
+    }
+    log::info!(
+        "the journal is synced at {}",
+        if on { "errors" } else { "critical messages only" }
+    );
+    Ok(())
 }
 
 /// Sets the regulatory domain of the configuration.

@@ -19,45 +19,51 @@ pub(crate) enum Verb {
     SetProxy,
     SetWatchdog,
     ReloadJournal,
+    SetJournalSync,
     SetUdevRules,
     SetTrustStore,
     SetRegulatoryDomain,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
+    SyncJournal,
 }
 
 /// A service user that may call something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    FleetConfig,
-    FleetJournal,
+    Config,
+    Journal,
+    JournalSync,
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 14] = [
-    (Verb::SetHostname, Caller::FleetConfig),
-    (Verb::ReloadTimeSources, Caller::FleetConfig),
-    (Verb::SetConnectionProfiles, Caller::FleetConfig),
-    (Verb::SetDevelopmentMode, Caller::FleetConfig),
-    (Verb::SetKernelParameters, Caller::FleetConfig),
-    (Verb::SetProxy, Caller::FleetConfig),
-    (Verb::SetWatchdog, Caller::FleetConfig),
-    (Verb::ReloadJournal, Caller::FleetConfig),
-    (Verb::SetUdevRules, Caller::FleetConfig),
-    (Verb::SetTrustStore, Caller::FleetConfig),
-    (Verb::SetRegulatoryDomain, Caller::FleetConfig),
-    (Verb::FlushJournal, Caller::FleetJournal),
-    (Verb::RelinquishJournal, Caller::FleetJournal),
-    (Verb::TidyJournal, Caller::FleetJournal),
+const TABLE: [(Verb, Caller); 16] = [
+    (Verb::SetHostname, Caller::Config),
+    (Verb::ReloadTimeSources, Caller::Config),
+    (Verb::SetConnectionProfiles, Caller::Config),
+    (Verb::SetDevelopmentMode, Caller::Config),
+    (Verb::SetKernelParameters, Caller::Config),
+    (Verb::SetProxy, Caller::Config),
+    (Verb::SetWatchdog, Caller::Config),
+    (Verb::ReloadJournal, Caller::Config),
+    (Verb::SetJournalSync, Caller::Config),
+    (Verb::SetUdevRules, Caller::Config),
+    (Verb::SetTrustStore, Caller::Config),
+    (Verb::SetRegulatoryDomain, Caller::Config),
+    (Verb::FlushJournal, Caller::Journal),
+    (Verb::RelinquishJournal, Caller::Journal),
+    (Verb::TidyJournal, Caller::Journal),
+    (Verb::SyncJournal, Caller::JournalSync),
 ];
 
 impl Caller {
     /// The name in sysusers.d.
     const fn name(self) -> &'static str {
         match self {
-            Self::FleetConfig => "fleet-config",
-            Self::FleetJournal => "fleet-journal",
+            Self::Config => "fleet-config",
+            Self::Journal => "fleet-journal",
+            Self::JournalSync => "fleet-journal-sync",
         }
     }
 }
@@ -83,6 +89,7 @@ impl std::error::Error for ResolveError {
 pub(crate) struct Users {
     config: Option<Uid>,
     journal: Option<Uid>,
+    journal_sync: Option<Uid>,
 }
 
 impl Users {
@@ -94,15 +101,17 @@ impl Users {
                 .map_err(|error| ResolveError(caller.name(), error))
         };
         Ok(Self {
-            config: uid(Caller::FleetConfig)?,
-            journal: uid(Caller::FleetJournal)?,
+            config: uid(Caller::Config)?,
+            journal: uid(Caller::Journal)?,
+            journal_sync: uid(Caller::JournalSync)?,
         })
     }
 
     fn uid(&self, caller: Caller) -> Option<Uid> {
         match caller {
-            Caller::FleetConfig => self.config,
-            Caller::FleetJournal => self.journal,
+            Caller::Config => self.config,
+            Caller::Journal => self.journal,
+            Caller::JournalSync => self.journal_sync,
         }
     }
 
@@ -131,11 +140,13 @@ mod tests {
 
     const CONFIG: u32 = 560;
     const JOURNAL: u32 = 562;
+    const JOURNAL_SYNC: u32 = 564;
 
     fn users() -> Users {
         Users {
             config: Some(Uid::from_raw(CONFIG)),
             journal: Some(Uid::from_raw(JOURNAL)),
+            journal_sync: Some(Uid::from_raw(JOURNAL_SYNC)),
         }
     }
 
@@ -147,18 +158,18 @@ mod tests {
     fn each_verb_is_for_root_and_one_service() {
         let users = users();
         for (verb, caller) in TABLE {
-            let is_config = caller == Caller::FleetConfig;
             assert!(allowed(&users, verb, 0), "{verb:?} by root");
-            assert_eq!(
-                allowed(&users, verb, CONFIG),
-                is_config,
-                "{verb:?} by fleet-config"
-            );
-            assert_eq!(
-                allowed(&users, verb, JOURNAL),
-                !is_config,
-                "{verb:?} by fleet-journal"
-            );
+            for (service, uid) in [
+                (Caller::Config, CONFIG),
+                (Caller::Journal, JOURNAL),
+                (Caller::JournalSync, JOURNAL_SYNC),
+            ] {
+                assert_eq!(
+                    allowed(&users, verb, uid),
+                    service == caller,
+                    "{verb:?} by {service:?}"
+                );
+            }
             for stranger in [1, 561, 565, 1000, 65534, u32::MAX] {
                 assert!(!allowed(&users, verb, stranger), "{verb:?} by {stranger}");
             }
@@ -176,12 +187,14 @@ mod tests {
             Verb::SetProxy,
             Verb::SetWatchdog,
             Verb::ReloadJournal,
+            Verb::SetJournalSync,
             Verb::SetUdevRules,
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,
+            Verb::SyncJournal,
         ] {
             assert_eq!(TABLE.iter().filter(|row| row.0 == verb).count(), 1, "{verb:?}");
         }
@@ -192,6 +205,7 @@ mod tests {
         let users = Users {
             config: None,
             journal: None,
+            journal_sync: None,
         };
         for (verb, _) in TABLE {
             assert!(!allowed(&users, verb, CONFIG) && !allowed(&users, verb, u32::MAX));

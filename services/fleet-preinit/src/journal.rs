@@ -36,6 +36,7 @@ pub(crate) fn supply_apart() -> io::Result<()> {
 pub(crate) fn supply() -> Exit {
     let supplied = journal_limits::supply(
         Path::new(paths::STATE_CONFIG),
+        Path::new(paths::DEFAULTS),
         Path::new(paths::RUN_CONFIG),
         Path::new(JOURNALD),
     );

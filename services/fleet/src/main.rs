@@ -26,6 +26,7 @@ fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
         Some("fleet-helper") => fleet_helper::main(),
         Some("fleet-host-keys") => fleet_identity::host_keys::main(),
         Some("fleet-journal") => fleet_journal::main(),
+        Some("fleet-journal-sync") => fleet_journal_sync::main(),
         Some("fleet-preinit") => fleet_preinit::main(arguments),
         Some("fleet-regdomain") => fleet_regdomain::main(),
         Some("fleet-watch") => fleet_watch::main(),

@@ -114,6 +114,7 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-config",
         "fleet-watch",
         "fleet-journal",
+        "fleet-journal-sync",
         "fleet-helper",
         "fleet-host-keys",
         "fleet-regdomain",

@@ -88,6 +88,11 @@ impl HelperProxy {
         Box::pin(async move { self.0.call(PATH, NAME, "ReloadJournal", vec![]).await?.take() })
     }
 
+    /// Starts or stops what syncs the journal at errors.
+    pub fn set_journal_sync(&self, on: bool) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetJournalSync", vec![on.into()])
+    }
+
     /// Makes udev's rule files of ours exactly these (name without ending, text), and triggers the devices that they
     /// are about. Returns for each, in order, why udev does not take it; an empty text for one that is in force.
     pub async fn set_udev_rules(
@@ -128,6 +133,11 @@ impl HelperProxy {
                 .await?
                 .take()
         })
+    }
+
+    /// Makes journald write to the disk what it has, and waits for it.
+    pub fn sync_journal(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SyncJournal", vec![])
     }
 }
 

@@ -12,10 +12,13 @@ use crate::effect::{Effect, Effects, WatchdogInForce};
 use crate::journal_limits;
 use crate::plan::Known;
 use crate::value::timezone::ZONEINFO;
-use crate::value::{Parameters, Timezone, WatchdogTimeout};
+use crate::value::{Parameters, SyncLevel, Timezone, WatchdogTimeout};
 
 /// The link that `/etc/localtime` leads to, below the folder of what is made.
 pub(crate) const LOCALTIME: &str = "localtime";
+
+/// What syncs the journal at errors.
+const JOURNAL_SYNC: &str = "fleet-journal-sync.service";
 
 const JOURNALD_READS_LATER: &str =
     "in force from the next boot on: journald of this release reads its limits when it starts";
@@ -160,6 +163,48 @@ impl Device {
         effects.limits_in_force = Some(text.clone());
         known.journal_limits = Some(text);
         Ok(Effect::Done)
+    }
+}
+
+impl Device {
+    /// Starts or stops what syncs the journal at errors.
+    pub(super) async fn set_sync_level(
+        &self,
+        level: SyncLevel,
+        known: &mut Known,
+        effects: &mut Effects,
+    ) -> Result<Effect, String> {
+        effects.sync_level_in_force = None;
+        if self.sync_level_in_force().await? != Some(level) {
+            let helper = HelperProxy::new(&self.connection);
+            helper
+                .set_journal_sync(level == SyncLevel::Err)
+                .await
+                .map_err(helper_error)?;
+        }
+        effects.sync_level_in_force = self.sync_level_in_force().await?;
+        if effects.sync_level_in_force != Some(level) {
+            return Err(format!("{JOURNAL_SYNC} does not follow; its journal says why"));
+        }
+        known.sync_level = Some(level);
+        Ok(Effect::Done)
+    }
+
+    /// What systemd says of what syncs; `None`: neither there nor gone, such as one that failed and is started again.
+    async fn sync_level_in_force(&self) -> Result<Option<SyncLevel>, String> {
+        match ManagerProxy::new(&self.connection)
+            .active_state(JOURNAL_SYNC)
+            .await
+        {
+            Ok(state) => Ok(match state.as_str() {
+                "active" => Some(SyncLevel::Err),
+                "inactive" | "failed" => Some(SyncLevel::Crit),
+                _ => None,
+            }),
+            // One that was never started is not loaded.
+            Err(zbus::Error::MethodError(..)) => Ok(Some(SyncLevel::Crit)),
+            Err(error) => Err(peer("systemd", &error)),
+        }
     }
 }
 

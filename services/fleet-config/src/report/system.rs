@@ -17,6 +17,7 @@ impl Situation<'_> {
         match key {
             "os.timezone" => Some(&effects.timezone),
             "os.sysctl" => Some(&effects.parameters),
+            "os.journal.syncLevel" => Some(&effects.sync_level),
             key if key.starts_with("os.journal.") => Some(&effects.journal_limits),
             key if key.starts_with("os.proxy.") => Some(&effects.proxy),
             key if key.starts_with("os.watchdog.") => Some(&effects.watchdog),
@@ -35,6 +36,7 @@ impl Situation<'_> {
         match key {
             "os.timezone" => Some(json!(wanted.timezone.as_str())),
             "os.sysctl" => Some(parameters(wanted.parameters.as_slice())),
+            "os.journal.syncLevel" => Some(json!(wanted.sync_level.as_str())),
             "os.watchdog.runtime" => seconds(wanted.watchdog.runtime),
             "os.watchdog.reboot" => seconds(wanted.watchdog.reboot),
             key => text(wanted.proxy.values()[proxy_index(key)?]),
@@ -50,6 +52,7 @@ impl Situation<'_> {
                 let in_force = effects.parameters_in_force.as_ref()?;
                 Some(Value::Object(in_force.iter().map(entry).collect()))
             }
+            "os.journal.syncLevel" => Some(json!(effects.sync_level_in_force?.as_str())),
             "os.watchdog.runtime" => Some(json!(effects.watchdog_in_force?.runtime)),
             "os.watchdog.reboot" => Some(json!(effects.watchdog_in_force?.reboot)),
             key => match JournalLimits::NAMES.iter().find(|(listed, _)| *listed == key) {

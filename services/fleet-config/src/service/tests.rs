@@ -102,6 +102,12 @@ impl Helper {
         self.0.0.lock().unwrap().manager.can_reload_journal
     }
 
+    fn set_journal_sync(&self, on: bool) {
+        self.0.tell(format!("journal sync {on}"));
+        let manager = &mut self.0.0.lock().unwrap().manager;
+        manager.journal_sync = on && !manager.journal_sync_fails;
+    }
+
     fn set_udev_rules(&self, rules: Vec<(String, String)>, development: bool) -> Vec<String> {
         let names: Vec<&str> = rules.iter().map(|(name, _)| name.as_str()).collect();
         self.0.tell(format!("udev rules {names:?} {development}"));
@@ -141,6 +147,9 @@ struct Manager {
     environment: Vec<String>,
     watchdog: [u64; 2],
     can_reload_journal: bool,
+    journal_sync: bool,
+    /// The unit ends as soon as it has begun.
+    journal_sync_fails: bool,
 }
 
 struct Hostnamed(Peers);
@@ -172,6 +181,7 @@ impl Systemd {
     fn get_unit(&self, name: &str) -> zbus::fdo::Result<OwnedObjectPath> {
         match name {
             "chronyd.service" => Ok(OwnedObjectPath::try_from("/chronyd").unwrap()),
+            "fleet-journal-sync.service" => Ok(OwnedObjectPath::try_from("/journal_sync").unwrap()),
             _ => Err(zbus::fdo::Error::Failed("not loaded".to_owned())),
         }
     }
@@ -204,6 +214,19 @@ impl Chronyd {
     #[zbus(property)]
     fn active_state(&self) -> &str {
         "active"
+    }
+}
+
+struct JournalSync(Peers);
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl JournalSync {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn active_state(&self) -> &str {
+        match self.0.0.lock().unwrap().manager.journal_sync {
+            true => "active",
+            false => "inactive",
+        }
     }
 }
 
@@ -330,6 +353,7 @@ impl Test {
             .serve_at("/org/fleetos/Journal1", Journal(peers.clone()))
             .serve_at("/org/freedesktop/systemd1", Systemd(peers.clone()))
             .serve_at("/chronyd", Chronyd)
+            .serve_at("/journal_sync", JournalSync(peers.clone()))
             .name("org.fleetos.Helper1")
             .name("org.freedesktop.hostname1")
             .name("org.fleetos.Journal1")
@@ -337,12 +361,21 @@ impl Test {
             .build()
             .await
             .unwrap();
-        Self {
+        let test = Self {
             folder,
             peers,
             bus,
             _connection: connection,
-        }
+        };
+        test.supply_journal_limits();
+        test
+    }
+
+    /// What the step before systemd does at each boot.
+    fn supply_journal_limits(&self) {
+        let [state, product, run, journald] =
+            ["state", "fleet.toml", "run", "journald"].map(|name| self.path(name));
+        crate::journal_limits::supply(&state, &product, &run, &journald).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {

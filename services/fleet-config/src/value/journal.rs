@@ -45,17 +45,19 @@ const MIN_USE: u64 = 8 * MIB;
 const MAX_USE: u64 = 64 * GIB;
 const MIN_KEEP: u64 = MIB;
 const MAX_KEEP: u64 = 64 * GIB;
-const HOUR: u64 = 3600;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
 const TEN_YEARS: u64 = 10 * 366 * 24 * HOUR;
 
 limit! {
-    /// `SystemMaxUse=`, bytes. Two files are the least that journald works with; 8 MiB is one full and one current.
+    /// All that the stored journal may take, bytes. 8 MiB are six archived files of 1 MiB and room for two more
+    /// (`journal_settings`); a smaller file could not hold one large record.
     MaxUse(bytes, "a number of bytes", "8M to 64G were expected: bytes as a number, or as a string with K, M or G"):
     MIN_USE..=MAX_USE
 }
 
 limit! {
-    /// `SystemKeepFree=`, bytes. More than the partition has leaves journald its minimum of a few files.
+    /// What the journal leaves free on its partition, bytes. More than the partition has keeps the journal in RAM.
     KeepFree(bytes, "a number of bytes", "1M to 64G were expected: bytes as a number, or as a string with K, M or G"):
     MIN_KEEP..=MAX_KEEP
 }
@@ -64,6 +66,13 @@ limit! {
     /// `MaxRetentionSec=`, seconds; 0: no limit. Below an hour nothing would be left to look at.
     Retention(whole_number, "a number of seconds", "0 (no limit) or 3600 to 316224000 seconds were expected"):
     0 | HOUR..=TEN_YEARS
+}
+
+limit! {
+    /// `SyncIntervalSec=`, seconds. 0 would mean that journald never syncs by itself (`server_schedule_sync` of
+    /// journald); beyond an hour a journal that is kept for its last lines has not got them.
+    SyncInterval(whole_number, "a number of seconds", "1 to 3600 seconds were expected"):
+    1..=HOUR
 }
 
 limit! {
@@ -77,6 +86,42 @@ limit! {
     /// why a service did not start.
     RateBurst(whole_number, "a number of messages", "0 (no limit) or 100 to 1000000 messages were expected"):
     0 | 100..=1_000_000
+}
+
+/// From which priority on a line is synced at once (sd-daemon(3)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncLevel {
+    /// journald's own: critical and worse.
+    #[default]
+    Crit,
+    /// Errors too.
+    Err,
+}
+
+impl SyncLevel {
+    const RULE: &'static str = "\"crit\" or \"err\" was expected";
+
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crit => "crit",
+            Self::Err => "err",
+        }
+    }
+}
+
+impl TryFrom<&Value> for SyncLevel {
+    type Error = Refusal;
+
+    fn try_from(value: &Value) -> Result<Self, Refusal> {
+        match value.as_str() {
+            Some("crit") => Ok(Self::Crit),
+            Some("err") => Ok(Self::Err),
+            Some(_) => Err(refused(value, Self::RULE)),
+            None => Err(Refusal::of_type("a string", value)),
+        }
+    }
 }
 
 /// Bytes: a number, or a string of digits with K, M or G (of 1024) after it.
@@ -160,6 +205,28 @@ mod tests {
         }
         assert!(RateInterval::try_from(&json!(30)).is_ok() && RateInterval::try_from(&json!(3601)).is_err());
         assert!(RateBurst::try_from(&json!("0")).is_ok() && RateBurst::try_from(&json!(99)).is_err());
+        assert!(SyncInterval::try_from(&json!(1)).is_ok() && SyncInterval::try_from(&json!(0)).is_err());
+        assert!(
+            SyncInterval::try_from(&json!("3600")).is_ok() && SyncInterval::try_from(&json!(3601)).is_err()
+        );
         assert!(RateBurst::try_from(&json!("many")).is_err() && RateBurst::try_from(&json!({})).is_err());
+    }
+
+    #[test]
+    fn levels() {
+        for (word, level) in [("crit", SyncLevel::Crit), ("err", SyncLevel::Err)] {
+            assert_eq!(SyncLevel::try_from(&json!(word)), Ok(level));
+            assert_eq!(level.as_str(), word);
+        }
+        for bad in [
+            json!(""),
+            json!("warning"),
+            json!("ERR"),
+            json!("err "),
+            json!(3),
+            json!(null),
+        ] {
+            assert!(SyncLevel::try_from(&bad).is_err(), "{bad}");
+        }
     }
 }

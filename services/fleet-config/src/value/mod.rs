@@ -31,7 +31,7 @@ mod watchdog;
 pub use check_uri::{CheckResponse, CheckUri};
 pub use country::Country;
 pub use hostname::Hostname;
-pub use journal::{KeepFree, MaxUse, RateBurst, RateInterval, Retention};
+pub use journal::{KeepFree, MaxUse, RateBurst, RateInterval, Retention, SyncInterval, SyncLevel};
 pub use primitive::{Seconds, boolean};
 pub(crate) use profiles::check_profiles;
 pub use proxy::{NoProxy, ProxyUrl};

@@ -41,6 +41,7 @@ impl Device {
                 Action::SetProxy(proxy) => known.proxy = Some(proxy),
                 Action::SetWatchdog(watchdog) => known.watchdog = Some(watchdog),
                 Action::ReloadJournalLimits(text) => known.journal_limits = Some(text),
+                Action::SetSyncLevel(level) => known.sync_level = Some(level),
             }
         }
     }

@@ -28,6 +28,8 @@ async fn each_is_set_once_read_back_and_taken_back() {
         ("os.watchdog.reboot", "60", "watchdog -1 60"),
         ("os.watchdog.runtime", "30", "watchdog 30 60"),
         ("os.journal.maxUse", r#""64M""#, "reload journal"),
+        ("os.journal.syncInterval", "10", "reload journal"),
+        ("os.journal.syncLevel", r#""err""#, "journal sync true"),
     ] {
         config.set(key, value).await.unwrap();
         assert_eq!(test.peers.told(), [told], "{key}");
@@ -45,7 +47,10 @@ async fn each_is_set_once_read_back_and_taken_back() {
     );
     assert_eq!(state("os.proxy.http").await, r#"applied "http://p:1""#);
     assert_eq!(state("os.watchdog.runtime").await, "unsupported 30");
-    assert_eq!(state("os.journal.maxUse").await, "pending-reboot ");
+    // What journald has read is the product's.
+    assert_eq!(state("os.journal.maxUse").await, "pending-reboot 134217728");
+    assert_eq!(state("os.journal.syncInterval").await, "pending-reboot 300");
+    assert_eq!(state("os.journal.syncLevel").await, r#"applied "err""#);
     let env = std::fs::read_to_string(test.path("run/proxy.env")).unwrap();
     assert!(
         env.ends_with("\nhttp_proxy=http://p:1\nHTTP_PROXY=http://p:1\n"),
@@ -69,10 +74,34 @@ async fn each_is_set_once_read_back_and_taken_back() {
         config.unset(key).await.unwrap();
         assert_eq!(test.peers.told(), [told], "{key}");
     }
-    // Back to what journald has read: nobody is asked.
+    // Back to what journald has read: it is not asked.
     config.unset("os.journal").await.unwrap();
-    assert_eq!(test.peers.told(), [""; 0]);
-    assert_eq!(state("os.journal.maxUse").await, "applied ");
+    assert_eq!(test.peers.told(), ["journal sync false"]);
+    assert_eq!(state("os.journal.maxUse").await, "applied 134217728");
+    assert_eq!(state("os.journal.syncInterval").await, "applied 300");
+    assert_eq!(state("os.journal.syncLevel").await, r#"applied "crit""#);
+    service.abort();
+}
+
+#[tokio::test]
+async fn what_does_not_sync_is_not_called_applied() {
+    let test = Test::new(r#"{"os":{"journal":{"syncLevel":"err"}}}"#).await;
+    test.peers.0.lock().unwrap().manager.journal_sync_fails = true;
+    let (service, config) = test.start().await;
+    let (state, value, detail) = row(&config, "os.journal.syncLevel").await;
+    assert_eq!((state.as_str(), value.as_str()), ("refused", r#""crit""#));
+    assert!(detail.contains("fleet-journal-sync.service"), "{detail}");
+    // Tried again by the next apply; and one that runs by then is left alone.
+    let manager = |journal_sync| {
+        let mut peers = test.peers.0.lock().unwrap();
+        peers.manager.journal_sync_fails = false;
+        peers.manager.journal_sync = journal_sync;
+    };
+    manager(true);
+    test.peers.told();
+    config.set("hostname", r#""cellar""#).await.unwrap();
+    assert_eq!(row(&config, "os.journal.syncLevel").await.0, "applied");
+    assert_eq!(test.peers.told(), ["host name cellar"]);
     service.abort();
 }
 
@@ -105,7 +134,7 @@ async fn a_boot_with_the_limits_in_place_asks_nobody() {
     )
     .unwrap();
     std::fs::copy(store.join("config.json"), test.path("boot/config.json")).unwrap();
-    crate::journal_limits::supply(&store, &test.path("run"), &test.path("journald")).unwrap();
+    test.supply_journal_limits();
     let (service, config) = test.start().await;
     assert!(!test.peers.told().contains(&"reload journal".to_owned()));
     let (state, value, _) = row(&config, "os.journal.maxUse").await;
