@@ -23,7 +23,7 @@ test: ## Everything a change must pass
 test-system: ## The long system tests (QEMU), beyond those of make test
 	@cargo xtask test --system
 
-bench: ## Measures size, memory, wake-ups and sandboxes; writes build/bench.json
+bench: ## Measures what the services cost; writes build/bench.json
 	@cargo xtask bench
 
 fuzz: ## Fuzzes the reader and the checker of config.json, FUZZ_SECONDS (60) each

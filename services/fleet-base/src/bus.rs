@@ -1,5 +1,6 @@
 //! The connection to the system bus, and the one error domain of our interfaces.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use zbus::connection::Builder;
@@ -12,6 +13,10 @@ use crate::pending::Pending;
 
 /// How long a call may take before it fails: without a limit a hung peer hangs its caller for ever.
 pub const METHOD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many messages of a rule may wait to be taken; a place is 72 bytes. When all are taken, the connection is not read
+/// until one is free: none is lost.
+const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// The bus itself, as a peer and as its interface.
 const BUS: &str = "org.freedesktop.DBus";
@@ -82,7 +87,9 @@ pub fn subscribe<'a>(
     connection: &'a Connection,
     rule: MatchRule<'static>,
 ) -> Pending<'a, zbus::Result<MessageStream>> {
-    Box::pin(MessageStream::for_match_rule(rule, connection, None))
+    // A copy has no room for the 128 arguments that zbus's builder keeps free: 4 KiB a rule, for as long as it holds.
+    let rule = MatchRule::clone(&rule);
+    Box::pin(MessageStream::for_match_rule(rule, connection, Some(QUEUE)))
 }
 
 /// The Unix user of the connection with this unique name, as the bus knows it from the socket.

@@ -8,6 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
 
+/// Events of the kernel taken at once: tokio keeps room for 1024, 12 KiB, and takes what does not fit in the next turn.
+const EVENTS: usize = 16;
+
 /// Runs a service on a single-threaded runtime: one thread, no wake-ups while idle.
 ///
 /// Ends with the service's own exit, or with [`Exit::Done`] on SIGTERM or SIGINT.
@@ -18,7 +21,11 @@ pub fn run(name: &str, service: impl Future<Output = Exit>) -> Exit {
 /// Once for all services, not once each: a runtime is some KiB.
 fn run_pinned(name: &str, service: Pin<&mut dyn Future<Output = Exit>>) -> Exit {
     crate::logging::init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(EVENTS)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             log::error!("{name} cannot start: no runtime: {error}");

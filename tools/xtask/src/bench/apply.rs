@@ -16,6 +16,9 @@ use crate::step::Steps;
 
 /// The job by shell and jq.
 const SHELL: &str = include_str!("apply.sh");
+/// Every key that works in a container, `@N@` being a number of two digits: none of our own keys is left out but those of
+/// the board, of the kernel and of Wi-Fi, which a container does not have.
+const WHOLE: &str = include_str!("whole.json");
 /// The units whose time an apply is.
 const UNITS: [&str; 2] = ["fleet-config", "fleet-helper"];
 /// How long the helper stays after its last call, and some more.
@@ -32,6 +35,8 @@ struct Edit {
     script: &'static str,
     /// Whether the helper is needed, and is to be started for it.
     is_cold: bool,
+    /// What the shell's job is told: the keys that it does.
+    keys: &'static str,
 }
 
 const HOSTNAME: &str =
@@ -39,22 +44,61 @@ const HOSTNAME: &str =
 
 /// What most keys cost (a file and a call to their owner), and what those cost that need the helper, which is root and
 /// is started by the first call: most of that is systemd's work on the sandbox, and is counted to the unit.
-const EDITS: [Edit; 3] = [
+const EDITS: [Edit; 5] = [
     Edit {
         what: "connectivity check",
         script: r#"sed -i -E "s/\"interval\": *[0-9]*/\"interval\": 1$(( RANDOM % 1000 + 1000 ))/" /boot/config.json"#,
         is_cold: false,
+        keys: "",
     },
     Edit {
         what: "host name, helper running",
         script: HOSTNAME,
         is_cold: false,
+        keys: "",
     },
     Edit {
         what: "host name, helper started",
         script: HOSTNAME,
         is_cold: true,
+        keys: "",
     },
+    Edit {
+        what: "whole file, helper running",
+        script: EVERYTHING,
+        is_cold: false,
+        keys: "all",
+    },
+    Edit {
+        what: "whole file, helper started",
+        script: EVERYTHING,
+        is_cold: true,
+        keys: "all",
+    },
+];
+
+/// Everything at once: each key of the file but two has another value than before.
+const EVERYTHING: &str =
+    r#"sed "s/@N@/$(( RANDOM % 90 + 10 ))/g" /data/bench/whole.json > /boot/config.json"#;
+
+/// What systemd takes to start a unit, which the helper's first call pays.
+const STARTS: [(&str, &str); 3] = [
+    (
+        "nothing (/bin/true)",
+        "systemd-run --quiet --unit=bench-start --service-type=oneshot --remain-after-exit /bin/true; \
+         systemctl show -P CPUUsageNSec bench-start; systemctl stop bench-start",
+    ),
+    (
+        "the helper, no sandbox",
+        "systemctl stop fleet-helper; \
+         systemd-run --quiet --unit=bench-start --service-type=dbus -p BusName=org.fleetos.Helper1 \
+         /usr/libexec/fleet/fleet-helper; \
+         systemctl show -P CPUUsageNSec bench-start; systemctl stop bench-start",
+    ),
+    (
+        "the helper",
+        "systemctl stop fleet-helper; systemctl start fleet-helper; systemctl show -P CPUUsageNSec fleet-helper",
+    ),
 ];
 
 /// Processor time of one edit, microseconds.
@@ -67,6 +111,8 @@ struct Cpu {
 /// What was measured.
 pub(super) struct Apply {
     cpu: Vec<Cpu>,
+    /// What was started, and its processor time in microseconds.
+    starts: Vec<(&'static str, u64)>,
     /// From the closed file to the effect, microseconds.
     edit: u64,
     /// The bare writes and calls, microseconds.
@@ -82,13 +128,14 @@ struct Flash {
 }
 
 /// Measures in a container what is time, and in QEMU what reaches a disk.
-pub(super) fn measure(checkout: &Path, repeat: usize, idle: u64) -> anyhow::Result<Apply> {
+pub(super) fn measure(checkout: &Path, repeat: usize) -> anyhow::Result<Apply> {
     let latency = build(checkout)?;
     let mut device = Device::boot(Tier::Nspawn).start()?;
     let tools = device.own_run().directory().join("data/bench");
     fs::create_dir_all(&tools)?;
     fs::copy(&latency, tools.join("apply_latency")).context("cannot copy the example into the guest")?;
     fs::write(tools.join("apply.sh"), SHELL)?;
+    fs::write(tools.join("whole.json"), WHOLE)?;
 
     eprintln!("bench: processor time of {repeat} edits, by the services and by shell and jq");
     device
@@ -102,6 +149,11 @@ pub(super) fn measure(checkout: &Path, repeat: usize, idle: u64) -> anyhow::Resu
             shell: shell(&mut device, edit, repeat)?,
         });
     }
+    // A key that is refused would cost less than one that is applied.
+    device
+        .run(r#"jq --exit-status '[.keys[] | select(.state == "refused")] == []' /run/fleet/config/report.json"#)?
+        .succeeds()?;
+    let starts = starts(&mut device, repeat)?;
     eprintln!("bench: latency of {repeat} edits, and of the bare writes and calls");
     let bare = microseconds(
         &mut device,
@@ -114,9 +166,10 @@ pub(super) fn measure(checkout: &Path, repeat: usize, idle: u64) -> anyhow::Resu
     drop(device);
     Ok(Apply {
         cpu,
+        starts,
         edit,
         bare,
-        flash: bytes(repeat, idle)?,
+        flash: bytes(repeat)?,
     })
 }
 
@@ -130,6 +183,10 @@ impl Apply {
                 "  {what:<26}   {ours:>6} µs      {shell:>6} µs   {:>6}",
                 ratio(*shell, *ours)
             );
+        }
+        println!("processor time of a unit's start");
+        for (what, time) in &self.starts {
+            println!("  {what:<26}   {time:>6} µs");
         }
         println!("from the closed file            {:>8} µs", self.edit);
         println!("  without the 250 ms of quiet   {:>8} µs", self.latency());
@@ -157,8 +214,11 @@ impl Apply {
         let flash = self.flash.iter();
         let flash =
             flash.map(|row| json!({"what": row.what, "state_bytes": row.state, "boot_bytes": row.boot}));
+        let starts = self.starts.iter();
+        let starts = starts.map(|(what, time)| json!({"what": what, "us": time}));
         json!({
             "cpu": cpu.collect::<Vec<_>>(),
+            "starts": starts.collect::<Vec<_>>(),
             "edit_to_effect_us": self.edit,
             "quiet_us": QUIET,
             "bare_us": self.bare,
@@ -194,27 +254,26 @@ fn build(checkout: &Path) -> anyhow::Result<std::path::PathBuf> {
     Ok(checkout.join("target/release/examples/apply_latency"))
 }
 
-/// Processor time of the services for an edit.
+/// Processor time of the services for one of many edits.
 fn ours(device: &mut Device, edit: &Edit, repeat: usize) -> anyhow::Result<u64> {
-    if !edit.is_cold {
-        edited(device, edit, 1)?;
-        return Ok(edited(device, edit, repeat)? / u64::try_from(repeat.max(1))?);
-    }
     let mut times = Vec::new();
-    for _ in 0..repeat.clamp(1, 5) {
-        thread::sleep(HELPER_LEAVES);
-        times.push(edited(device, edit, 1)?);
+    if !edit.is_cold {
+        // Starts the helper, if it is needed.
+        edited(device, edit)?;
+    }
+    for _ in 0..repeat.max(1) {
+        if edit.is_cold {
+            thread::sleep(HELPER_LEAVES);
+        }
+        times.push(edited(device, edit)?);
     }
     median(times)
 }
 
-/// Processor time of the services for so many edits, each applied before the next.
-fn edited(device: &mut Device, edit: &Edit, count: usize) -> anyhow::Result<u64> {
+/// Processor time of the services for an edit, until it is applied.
+fn edited(device: &mut Device, edit: &Edit) -> anyhow::Result<u64> {
     let before = spent(device)?;
-    bash(
-        device,
-        &format!("for i in $(seq {count}); do {}; sleep 0.6; done", edit.script),
-    )?;
+    bash(device, &format!("{}; sleep 1", edit.script))?;
     let after = spent(device)?;
     // A run of a unit counts from its own start.
     let spent = before.iter().zip(after).map(|((run, before), (now, after))| {
@@ -225,6 +284,21 @@ fn edited(device: &mut Device, edit: &Edit, count: usize) -> anyhow::Result<u64>
         }
     });
     Ok(spent.sum())
+}
+
+/// Processor time of starts of a unit.
+fn starts(device: &mut Device, repeat: usize) -> anyhow::Result<Vec<(&'static str, u64)>> {
+    let mut rows = Vec::new();
+    for (what, script) in STARTS {
+        let mut times = Vec::new();
+        for _ in 0..repeat.max(1) {
+            let text = device.run(script)?.succeeds()?.text();
+            let nanoseconds = text.trim().parse::<u64>();
+            times.push(nanoseconds.with_context(|| format!("the unit's time: {text}"))? / 1000);
+        }
+        rows.push((what, median(times)?));
+    }
+    Ok(rows)
 }
 
 /// Runs a script in the guest.
@@ -259,7 +333,10 @@ fn shell(device: &mut Device, edit: &Edit, repeat: usize) -> anyhow::Result<u64>
     let mut times = Vec::new();
     for _ in 0..repeat.max(1) {
         bash(device, edit.script)?;
-        let job = "bash /data/bench/apply.sh /boot/config.json /run/bench";
+        let job = format!(
+            "bash /data/bench/apply.sh /boot/config.json /run/bench {}",
+            edit.keys
+        );
         let text = device
             .run(&format!(
                 "systemd-run --quiet --unit=bench-shell --service-type=oneshot --remain-after-exit {job}; \
@@ -281,9 +358,8 @@ fn microseconds(device: &mut Device, command: &str) -> anyhow::Result<u64> {
     median(times.with_context(|| text.clone())?)
 }
 
-/// What reaches the two partitions, counted by the kernel's block layer in QEMU: for each kind of change, and in
-/// `idle` seconds without one.
-fn bytes(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
+/// What reaches the two partitions, counted by the kernel's block layer in QEMU, for each kind of change.
+fn bytes(repeat: usize) -> anyhow::Result<Vec<Flash>> {
     eprintln!("bench: booting QEMU to count what reaches the flash");
     let mut device = Device::boot(Tier::Qemu).start()?;
     // What the boot has left to write, and what others write now and then: it is not ours.
@@ -319,7 +395,6 @@ fn bytes(repeat: usize, idle: u64) -> anyhow::Result<Vec<Flash>> {
                 .to_owned(),
             1,
         ),
-        ("nothing", format!("sleep {idle}"), 1),
     ];
     let mut rows = Vec::new();
     for (what, script, count) in changes {
