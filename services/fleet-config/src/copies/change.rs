@@ -76,6 +76,7 @@ impl Copies {
         let wanted = self.on_boot_with(&changes, &changed);
         self.in_force(changed, origin.who, origin.how);
         self.stored.boot.rejected = None;
+        self.stored.boot.kept = None;
         let export = self.begin_export(wanted.to_text(), wanted);
         if let Err(error) = self.save() {
             (self.stored, self.on_boot, self.findings, self.is_unexported) = before;
@@ -85,6 +86,7 @@ impl Copies {
             return Err(Error::Store(error));
         }
         self.problems.store = None;
+        self.problems.kept = None;
         if self.suspect.is_none() {
             self.problems.boot = None;
         }

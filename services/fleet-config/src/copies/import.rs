@@ -120,6 +120,8 @@ impl Copies {
             Document::parse(accepted.to_text().as_bytes())?;
         }
         self.stored.boot.rejected = None;
+        self.stored.boot.kept = None;
+        self.problems.kept = None;
         self.note_good();
         if self.is_new() {
             self.settle_identity(first);
@@ -139,13 +141,28 @@ impl Copies {
             self.know(hash, bytes, document);
             self.store();
         } else {
-            let kept = names(&changes(&document, &wanted)).join(", ");
-            log::warn!(
-                "config.json was written from an older copy of it; what changed since is kept: {kept}"
-            );
+            let kept = listed(&names(&changes(&document, &wanted)));
+            self.stored.boot.kept = Some((self.revision(), kept));
+            self.problems.kept = self.kept();
+            if let Some(problem) = &self.problems.kept {
+                log::warn!("{problem}");
+            }
             self.export(wanted.to_text(), wanted);
         }
         Ok(())
+    }
+
+    /// What `Problem` says of an edit that was taken for one of an older copy, until something else is accepted. Whoever
+    /// meant it has to hear of it: half of the edit is not in force.
+    pub(super) fn kept(&self) -> Option<String> {
+        let (revision, keys) = self.stored.boot.kept.as_ref()?;
+        (*revision == self.revision()).then(|| {
+            format!(
+                "config.json was saved from an older copy of it, so that these keys stay as they were changed since: \
+                 {keys}; to put one back, change it alone in config.json, or use `fleet config set` or \
+                 `fleet config unset`"
+            )
+        })
     }
 
     /// What the file is to hold after an edit: the edit, and what changed since the editor read the file.
@@ -218,4 +235,24 @@ impl Copies {
             _ => None,
         }
     }
+}
+
+/// The most keys that are named to people, and the most characters of each: a name out of a file may be long.
+const MOST_NAMED: usize = 16;
+const LONGEST_NAME: usize = 80;
+
+/// Names as a list for people.
+fn listed(names: &[String]) -> String {
+    let shown = names
+        .iter()
+        .take(MOST_NAMED)
+        .map(|name| match name.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None => name.clone(),
+        });
+    let mut list = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > MOST_NAMED {
+        list += &format!(" and {} more", names.len() - MOST_NAMED);
+    }
+    list
 }

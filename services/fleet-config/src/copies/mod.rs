@@ -132,6 +132,7 @@ impl Copies {
         copies.remember_boot();
         copies.recover();
         copies.problems.boot = copies.rejected();
+        copies.problems.kept = copies.kept();
         copies.settle_identity(copies.identity_on_boot());
         copies.meet_board()?;
         copies.findings = inspect(copies.accepted(), Some(&copies.identity));
