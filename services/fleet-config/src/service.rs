@@ -26,6 +26,7 @@ use crate::config::{self, Config, Proxy};
 use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
+use crate::dispatcher;
 use crate::effect::Effects;
 use crate::execute::{Board, Device, timezone_in_force};
 use crate::keyfile::Folder;
@@ -41,6 +42,7 @@ use crate::wanted::Wanted;
 
 const DOCUMENT: &str = "config.json";
 const KEYFILES: &str = "system-connections";
+const DISPATCHER: &str = "dispatcher.d";
 const REPORT: &str = "report.json";
 
 /// Runs the service until it is stopped.
@@ -85,7 +87,7 @@ impl From<zbus::Error> for Ended {
 /// The service on this bus. Never ends well: it runs until it is stopped from outside.
 pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::convert::Infallible, Ended> {
     // Before the first read, so that no edit falls between.
-    let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, KEYFILES)
+    let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, &[KEYFILES, DISPATCHER])
         .map_err(|error| Ended::io("cannot watch the boot partition", &error))?;
     let (requests, mut requested) = mpsc::channel(16);
     let face = Arc::new(Face::new(requests));
@@ -173,6 +175,8 @@ struct Service {
     effects: Effects,
     face: Arc<Face>,
     report: PathBuf,
+    /// Scripts on the boot partition.
+    dispatcher: PathBuf,
     retry: Retry,
 }
 
@@ -230,6 +234,7 @@ impl Service {
             },
             face,
             report: places.run.join(REPORT),
+            dispatcher: places.boot.join(DISPATCHER),
             retry: Retry::default(),
         })
     }
@@ -334,7 +339,7 @@ impl Service {
         let Some(wanted) = self.wanted(keyfiles) else {
             return;
         };
-        let rows = Situation {
+        let mut rows = Situation {
             findings: self.copies.findings(),
             accepted: self.copies.accepted(),
             config: &Config::read(self.copies.accepted()),
@@ -345,6 +350,7 @@ impl Service {
             unstored: self.copies.unstored_ssh_keys(),
         }
         .report();
+        rows.extend(dispatcher::rows(&self.dispatcher));
         let problems = [
             self.copies.problem(),
             self.defaults_problem.clone().unwrap_or_default(),

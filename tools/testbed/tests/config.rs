@@ -184,7 +184,9 @@ fn a_stale_copy_of_the_file_does_not_revert_a_change() -> Result<()> {
             .mentions("`fleet config unset`")?;
     }
     device.run("systemctl restart fleet-config")?.succeeds()?;
-    device.run("fleet status")?.mentions("changed since: ntpServers")?;
+    device
+        .run("fleet status")?
+        .mentions("changed since: ntpServers")?;
     device.run("fleet config unset ntpServers")?.succeeds()?;
     device.run("fleet status | grep -c Problem; true")?.says("0")?;
     Ok(())
@@ -259,6 +261,19 @@ fn profiles_come_and_go_with_the_boot_partition() -> Result<()> {
         "nmcli -g ipv4.addresses connection show bench",
         "192.0.2.8/24",
     )?;
+    // Scripts beside it are named, and not run.
+    device
+        .run("mkdir /boot/dispatcher.d && printf '#!/bin/sh\\ntouch /run/ran\\n' > /boot/dispatcher.d/90-route && chmod +x /boot/dispatcher.d/90-route")?
+        .succeeds()?;
+    device.soon(
+        SECOND * 3,
+        "fleet config show | grep -c 'unsupported  *dispatcher.d/90-route  *not run'; true",
+        "1",
+    )?;
+    device
+        .run("nmcli connection up bench 2>/dev/null; sleep 1; ls /run/ran")?
+        .fails()?;
+    device.run("rm -r /boot/dispatcher.d")?.succeeds()?;
     device.run("rm /boot/system-connections/bench")?.succeeds()?;
     device.soon(
         SECOND * 3,

@@ -417,6 +417,28 @@ async fn row(config: &ConfigProxy, key: &str) -> (String, String, String) {
 }
 
 #[tokio::test]
+async fn scripts_on_the_boot_partition_are_told_and_not_run() {
+    let test = Test::new("{}").await;
+    let (service, config) = test.start().await;
+    let folder = test.path("boot/dispatcher.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("90-route"), "#!/bin/sh\ntouch /tmp/ran\n").unwrap();
+    let told = async || {
+        let rows = config.read().await.unwrap().keys;
+        rows.into_iter().find(|row| row.0 == "dispatcher.d/90-route")
+    };
+    eventually(async || told().await.is_some()).await;
+    let row = told().await.unwrap();
+    assert!(
+        row.1 == "unsupported" && row.3.contains("a layer of the product"),
+        "{row:?}"
+    );
+    std::fs::remove_file(folder.join("90-route")).unwrap();
+    eventually(async || told().await.is_none()).await;
+    service.abort();
+}
+
+#[tokio::test]
 async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
     let test = Test::new(r#"{"hostname":"kitchen","apiKey":"hunter2","ntpServers":7}"#).await;
     let keyfiles = test.path("boot/system-connections");
