@@ -29,6 +29,7 @@ impl Offline {
             document: boot.join("config.json"),
             keyfiles: boot.join("system-connections"),
             board: boot.join("board"),
+            certificates_are_judged: false,
         };
         Copies::open(Store::at(state.to_owned()), places).map(Self)
     }

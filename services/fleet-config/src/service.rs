@@ -195,6 +195,7 @@ impl Service {
             document: places.boot.join(DOCUMENT),
             keyfiles: places.boot.join(KEYFILES),
             board: places.board.clone(),
+            certificates_are_judged: true,
         };
         let copies = Copies::open(Store::at(places.state.clone()), boot)
             .map_err(|error| Ended::io("cannot make an identity", &error))?;
@@ -242,6 +243,7 @@ impl Service {
     /// The first apply. systemd hears that the service is ready as soon as everything is in place that
     /// NetworkManager reads at its start; what remains may wait for units that are still starting.
     async fn start(&mut self) {
+        self.judge().await;
         let keyfiles = self.copies.keyfiles();
         let Some((early, late)) = self.plan(&keyfiles).map(Plan::split) else {
             return;
@@ -260,6 +262,7 @@ impl Service {
         match occasion {
             Occasion::Edited => {
                 self.copies.import();
+                self.judge().await;
                 self.apply().await;
             }
             Occasion::NetworkManager(runs) => {
@@ -274,6 +277,7 @@ impl Service {
             }
             Occasion::Retry => {
                 self.copies.store_again();
+                self.judge().await;
                 self.apply().await;
             }
             Occasion::Requested(request) => self.answer(request).await,
@@ -290,13 +294,19 @@ impl Service {
             Question::Change(change, who) => {
                 // An edit that is under way comes first, or it would be lost under ours.
                 self.copies.import();
-                let done = request::change(&mut self.copies, &change, &who);
+                self.judge().await;
+                let mut done = request::change(&mut self.copies, &change, &who);
+                if self.judge().await {
+                    done = request::change(&mut self.copies, &change, &who);
+                }
                 self.apply().await;
                 done.map(|revision| Some(revision.into()))
             }
             Question::Apply => {
-                self.copies.import();
                 // Asked for by name: nothing is taken for granted.
+                self.copies.doubt_judgements();
+                self.copies.import();
+                self.judge().await;
                 self.known = Known::default();
                 self.apply().await;
                 Ok(None)
@@ -304,6 +314,21 @@ impl Service {
         };
         // Who asked may be gone.
         let _ = request.answer.send(answer);
+    }
+
+    /// Has the certificates judged that an edit or a change waits for. Returns whether there were any.
+    async fn judge(&mut self) -> bool {
+        let mut any = false;
+        // Two at most: those of the file and those of a change. More come with another edit, which is noticed.
+        for _ in 0..3 {
+            let Some(unjudged) = self.copies.unjudged() else {
+                break;
+            };
+            let refused = self.device.refuses(&unjudged).await;
+            self.copies.judged(unjudged.certificates, refused);
+            any = true;
+        }
+        any
     }
 
     /// Makes the device what is wanted.

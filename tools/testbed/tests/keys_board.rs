@@ -106,7 +106,30 @@ fn what_is_no_authority_is_refused_and_the_one_before_stays() -> Result<()> {
     device.run(PKI)?.succeeds()?;
     device.run(&set_ca("ca.pem"))?.succeeds()?;
 
-    device.run(&set_ca("server.pem"))?;
+    // By a call it is not made.
+    device
+        .run(&set_ca("server.pem"))?
+        .exits(65)?
+        .complains("CN=localhost")?;
+    device.run(SHOW)?.mentions("applied balenaRootCA")?;
+    trusted(&mut device, true)?;
+
+    // By an edit the rest is taken, and the one before is there over a reboot, too.
+    device
+        .run(
+            "cp -r /tmp/pki /data/pki; printf '{\"hostname\": \"edited\", \"balenaRootCA\": \"%s\"}' \
+             $(base64 -w0 /tmp/pki/server.pem) > /boot/config.json",
+        )?
+        .succeeds()?;
+    device.soon(SECOND * 3, "uname -n", "edited")?;
+    device
+        .run(SHOW)?
+        .mentions("refused balenaRootCA")?
+        .mentions("CN=localhost")?;
+    device.reboot()?;
+    device
+        .run("cp -r /data/pki /tmp/pki; cd /tmp/pki; (openssl s_server -accept 127.0.0.1:4433 -cert server.pem -key server.key -quiet >server.log 2>&1 &)")?
+        .succeeds()?;
     device
         .run(SHOW)?
         .mentions("refused balenaRootCA")?

@@ -8,7 +8,7 @@ use super::boot_file::Found;
 use super::problem::note;
 use super::{Copies, identity_in, recent};
 use crate::document::{Document, MAX_BYTES, SyntaxError};
-use crate::finding::{accept, inspect, refused};
+use crate::finding::{accept, refused};
 use crate::merge::{changes, merge, names};
 use crate::store::Hash;
 use crate::value::Uuid;
@@ -19,6 +19,7 @@ impl Copies {
         let empty_since = self.empty_since.take();
         let suspect = self.suspect.take();
         self.seen = None;
+        self.forget_waiting();
         let found = Found::at(&self.boot.document);
         self.boot_file_is_there = !matches!(found, Found::Nothing);
         match found {
@@ -60,6 +61,9 @@ impl Copies {
     /// # Errors
     /// It, or what is accepted of it, could not be read again when it is stored.
     fn read(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
+        if self.is_unjudged(&document) {
+            return Ok(());
+        }
         let boot = &self.stored.boot;
         if boot.hash == Some(hash) {
             self.note_good();
@@ -79,7 +83,7 @@ impl Copies {
     /// The file is as it was. What is accepted of it is the same, but for keys whose rule is another one in this
     /// release.
     fn unchanged(&mut self, document: &Document) {
-        self.findings = inspect(document, Some(&self.identity));
+        self.findings = self.inspect(document, &self.identity);
         let accepted = accept(document, &self.findings, self.accepted());
         let now_good = changes(self.accepted(), &accepted);
         let was_refused = |path: &crate::document::KeyPath| {
@@ -112,7 +116,7 @@ impl Copies {
         let first = identity_in(&document).filter(|_| self.is_new());
         let identity = first.unwrap_or(self.identity);
         let wanted = self.merged(&document);
-        let findings = inspect(&wanted, Some(&identity));
+        let findings = self.inspect(&wanted, &identity);
         let accepted = accept(&wanted, &findings, self.accepted());
         // What is stored has to be readable again: the limits of the reader hold for what is written.
         Document::parse(wanted.to_text().as_bytes())?;

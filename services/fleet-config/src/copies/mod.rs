@@ -13,13 +13,15 @@ use fleet_identity::id::Id;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::error::Error;
+use self::judgement::Judgements;
+pub(crate) use self::judgement::Unjudged;
 use self::problem::{Problems, note, stored};
 use self::recent::Recent;
 use self::reject::Suspect;
 use crate::authorized_keys;
 use crate::boot_folder::QUIET;
 use crate::document::Document;
-use crate::finding::{Finding, inspect};
+use crate::finding::Finding;
 use crate::store::{Entry, Hash, History, Store, Stored};
 use crate::value::{SshKey, Uuid};
 
@@ -29,6 +31,7 @@ mod change;
 mod error;
 mod export;
 mod import;
+mod judgement;
 mod keyfiles;
 mod problem;
 mod recent;
@@ -46,6 +49,8 @@ pub(crate) struct Boot {
     pub(crate) keyfiles: PathBuf,
     /// The evidence of the board, of this boot.
     pub(crate) board: PathBuf,
+    /// Somebody judges certificates before they are accepted ([`Copies::unjudged`]).
+    pub(crate) certificates_are_judged: bool,
 }
 
 /// Both copies.
@@ -77,6 +82,7 @@ pub(crate) struct Copies {
     /// The folder of keyfiles was seen since this process began, and since the document was last gone.
     folder_was_there: bool,
     findings: Vec<Finding>,
+    judgements: Judgements,
     problems: Problems,
 }
 
@@ -123,6 +129,7 @@ impl Copies {
             is_restored: false,
             folder_was_there: false,
             findings: Vec::new(),
+            judgements: Judgements::default(),
             problems: Problems::default(),
         };
         if let Some(error) = lost {
@@ -135,9 +142,9 @@ impl Copies {
         copies.problems.kept = copies.kept();
         copies.settle_identity(copies.identity_on_boot());
         copies.meet_board()?;
-        copies.findings = inspect(copies.accepted(), Some(&copies.identity));
+        copies.findings = copies.inspect(copies.accepted(), &copies.identity);
         copies.import_after(Duration::ZERO);
-        if copies.suspect.is_none() && copies.empty_since.is_none() {
+        if copies.is_settled() {
             export::abandon(&copies.boot.document);
         }
         copies.store();
@@ -203,6 +210,11 @@ impl Copies {
     /// Reads the boot partition's document and accepts what changed in it.
     pub(crate) fn import(&mut self) {
         self.import_after(EMPTY);
+    }
+
+    /// Whether it is decided what becomes of the boot partition's file.
+    const fn is_settled(&self) -> bool {
+        self.suspect.is_none() && self.empty_since.is_none() && !self.judgements.is_waiting()
     }
 
     /// Waits until a document that is empty or broken is to be read as one that stays so. Cancel-safe.

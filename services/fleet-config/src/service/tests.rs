@@ -320,6 +320,11 @@ impl Test {
             "[time]\npool = [\"pool.example\"]\n[connectivity]\nuri = \"http://check.example/\"\n",
         )
         .unwrap();
+        Self::at(folder).await
+    }
+
+    /// A boot of the device that is in this folder.
+    async fn at(folder: TempDir) -> Self {
         let bus = Bus::start(folder.path());
         let peers = Peers::default();
         peers.0.lock().unwrap().folder = folder.path().to_owned();
