@@ -107,6 +107,9 @@ impl Copies {
         if let Err(error) = store.sync() {
             log::warn!("{error}; a power cut may take back the last change");
         }
+        if let Err(error) = store.tidy() {
+            log::warn!("{error}");
+        }
         let identity = match stored.identity.or_else(|| store.uuid()) {
             Some(identity) => identity,
             None => Id::random()?.into(),
