@@ -199,6 +199,12 @@ impl Service {
         };
         let copies = Copies::open(Store::at(places.state.clone()), boot)
             .map_err(|error| Ended::io("cannot make an identity", &error))?;
+        face.begin(Published {
+            revision: copies.revision(),
+            problem: copies.problem(),
+            uuid: copies.identity().to_string(),
+            ..Published::default()
+        });
         // As it was when this process began: the unit's sandbox (ProtectHostname=) hides later changes, and after a
         // start nobody but this service changes it.
         let hostname = nix::unistd::gethostname()

@@ -22,6 +22,7 @@ impl Copies {
         self.forget_waiting();
         let found = Found::at(&self.boot.document);
         self.boot_file_is_there = !matches!(found, Found::Nothing);
+        self.is_unreadable = matches!(found, Found::Unreadable(_));
         match found {
             Found::Bytes(bytes) => match Document::parse(&bytes) {
                 Ok(document) => {

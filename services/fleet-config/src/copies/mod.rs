@@ -77,6 +77,8 @@ pub(crate) struct Copies {
     empty_since: Option<Instant>,
     /// While it is broken and may still be written.
     suspect: Option<Suspect>,
+    /// It is there, and the medium does not give it.
+    is_unreadable: bool,
     /// It was gone, and is ours since, not yet edited.
     is_restored: bool,
     /// The folder of keyfiles was seen since this process began, and since the document was last gone.
@@ -129,6 +131,7 @@ impl Copies {
             boot_file_is_there: false,
             empty_since: None,
             suspect: None,
+            is_unreadable: false,
             is_restored: false,
             folder_was_there: false,
             findings: Vec::new(),
@@ -262,19 +265,19 @@ impl Copies {
         stored
     }
 
-    /// Tries again what could not be stored or exported. The keyfiles are stored by every [`Copies::keyfiles`].
+    /// Tries again what could not be read, stored or exported. The keyfiles are stored by every [`Copies::keyfiles`].
     pub(crate) fn store_again(&mut self) {
         if self.problems.store.is_some() {
             self.store();
         }
-        if self.problems.export.is_some() {
+        if self.problems.export.is_some() || self.is_unreadable {
             self.import();
         }
     }
 
-    /// Whether something could not be stored or exported that [`Copies::store_again`] may store.
+    /// Whether something could not be read, stored or exported that [`Copies::store_again`] may do.
     pub(crate) const fn is_unstored(&self) -> bool {
-        self.problems.is_unstored()
+        self.is_unreadable || self.problems.is_unstored()
     }
 
     /// While the configuration cannot be stored: why, and the keys that sshd has instead, which reads the store.

@@ -342,9 +342,11 @@ impl Store {
     /// start.
     pub(crate) fn save_keyfiles(&self, keyfiles: &Folder) -> Result<(), Error> {
         let folder = self.0.join(Self::KEYFILES);
-        let some_are_stored = || file::names(&folder).is_ok_and(|names| !names.is_empty());
-        if !keyfiles.good.is_empty() || !some_are_stored() {
+        if !keyfiles.good.is_empty() {
             return write_keyfiles(&folder, keyfiles);
+        }
+        if file::names(&folder).map_or(true, |names| names.is_empty()) {
+            return Ok(());
         }
         self.tidy()?;
         let moved = std::fs::rename(&folder, self.0.join(Self::REMOVED));
