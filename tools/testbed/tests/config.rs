@@ -183,7 +183,13 @@ fn a_stale_copy_of_the_file_does_not_revert_a_change() -> Result<()> {
             .mentions("stay as they were changed since: ntpServers; to put one back")?
             .mentions("`fleet config unset`")?;
     }
-    device.run("systemctl restart fleet-config")?.succeeds()?;
+    // The revision is told from the start on.
+    device
+        .run(
+            "systemctl restart fleet-config; \
+             busctl get-property org.fleetos.Config1 /org/fleetos/Config1 org.fleetos.Config1 Revision",
+        )?
+        .says("t 3")?;
     device
         .run("fleet status")?
         .mentions("changed since: ntpServers")?;
