@@ -73,7 +73,7 @@ fn a_file_that_the_medium_does_not_give_is_left_alone_and_read_later() -> Result
     // It comes back by itself: nobody edits it.
     device.run("umount /boot/config.json")?.succeeds()?;
     device.soon(
-        Duration::from_secs(30),
+        Duration::from_secs(60),
         "fleet status | grep -c Problem; true",
         "0",
     )?;

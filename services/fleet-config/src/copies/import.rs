@@ -18,7 +18,7 @@ impl Copies {
     pub(super) fn import_after(&mut self, patience: Duration) {
         let empty_since = self.empty_since.take();
         let suspect = self.suspect.take();
-        self.seen = None;
+        let seen = self.seen.take();
         self.forget_waiting();
         let found = Found::at(&self.boot.document);
         self.boot_file_is_there = !matches!(found, Found::Nothing);
@@ -51,6 +51,8 @@ impl Copies {
             Found::NotAFile => self.broken("it is not a regular file".to_owned(), None, suspect),
             Found::Nothing => self.nothing_there("there is no such file"),
             Found::Unreadable(error) => {
+                // As far as anybody knows it holds what it held.
+                self.seen = seen;
                 let problem = format!("config.json: it cannot be read: {error}; {}", self.instead());
                 note(&mut self.problems.boot, Some(problem));
             }
@@ -116,7 +118,7 @@ impl Copies {
     fn edited(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
         let first = identity_in(&document).filter(|_| self.is_new());
         let identity = first.unwrap_or(self.identity);
-        let wanted = self.merged(&document);
+        let (wanted, is_older) = self.merged(&document);
         let findings = self.inspect(&wanted, &identity);
         let accepted = accept(&wanted, &findings, self.accepted());
         // What is stored has to be readable again: the limits of the reader hold for what is written.
@@ -146,11 +148,14 @@ impl Copies {
             self.know(hash, bytes, document);
             self.store();
         } else {
-            let kept = listed(&names(&changes(&document, &wanted)));
-            self.stored.boot.kept = Some((self.revision(), kept));
-            self.problems.kept = self.kept();
-            if let Some(problem) = &self.problems.kept {
-                log::warn!("{problem}");
+            // What is as it was before an export that failed has nothing of a person's in it.
+            if !is_older {
+                let kept = listed(&names(&changes(&document, &wanted)));
+                self.stored.boot.kept = Some((self.revision(), kept));
+                self.problems.kept = self.kept();
+                if let Some(problem) = &self.problems.kept {
+                    log::warn!("{problem}");
+                }
             }
             self.export(wanted.to_text(), wanted);
         }
@@ -170,10 +175,11 @@ impl Copies {
         })
     }
 
-    /// What the file is to hold after an edit: the edit, and what changed since the editor read the file.
-    fn merged(&self, document: &Document) -> Document {
+    /// What the file is to hold after an edit: the edit, and what changed since the editor read the file; whether it is
+    /// no edit at all, because the file is as it was then.
+    fn merged(&self, document: &Document) -> (Document, bool) {
         let Some(last) = &self.on_boot else {
-            return document.clone();
+            return (document.clone(), false);
         };
         // After a start nothing is remembered; the history is as good, where it matters.
         let mut older: Vec<Document> = Vec::new();
@@ -184,8 +190,8 @@ impl Copies {
         }
         let older = self.recent.documents().chain(&older);
         match recent::base(document, last, older, self.is_unexported) {
-            Some(base) => merge(base, last, document),
-            None => document.clone(),
+            Some(base) => (merge(base, last, document), base == document),
+            None => (document.clone(), false),
         }
     }
 

@@ -109,6 +109,22 @@ fn what_was_kept_is_told_until_it_is_overtaken() {
 }
 
 #[test]
+fn an_export_that_is_late_is_no_edit() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    copies.set(&path("mine"), "1", "root").unwrap();
+    let before = device.on_boot();
+    // Nothing is known of the file while a change is made: another one is in its place, then it is there again.
+    copies.seen = None;
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+    copies.is_unexported = true;
+    device.edit(&before);
+    copies.import();
+    assert_eq!((ntp(&copies), copies.problem().as_str()), (Some("b"), ""));
+    assert!(device.on_boot().contains("\"b\""));
+}
+
+#[test]
 fn names_of_any_length_and_number_make_a_sentence() {
     let many: String = (0..40)
         .map(|n| format!("\"{}{n}\":1,", "x".repeat(300)))
