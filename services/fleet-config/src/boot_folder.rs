@@ -1,6 +1,6 @@
 //! Notices when somebody edits the boot partition.
 //!
-//! inotify(7) on the folder and on `system-connections/` in it; the folder above tells when the folder itself is
+//! inotify(7) on the folder and on the folders in it that count; the folder above tells when the folder itself is
 //! replaced, and `/proc/self/mountinfo` (proc(5), POLLPRI on a change) when a file system is mounted over it or
 //! taken away, of which inotify says nothing. Nothing is polled: while nobody edits, nothing wakes up.
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct BootFolder {
     inotify: AsyncFd<Watcher>,
     mounts: Option<AsyncFd<File>>,
-    paths: [Watched; 3],
+    paths: Vec<Watched>,
     /// While an edit is under way: when it is read as it is.
     patience: Option<Instant>,
 }
@@ -68,12 +68,12 @@ impl BootFolder {
         .union(AddWatchFlags::IN_MOVE_SELF)
         .union(AddWatchFlags::IN_ONLYDIR);
 
-    /// Watches a folder that may not be there yet, for changes of `document` and of what is in `keyfiles`, both
-    /// names in it. Must be called inside a tokio runtime.
+    /// Watches a folder that may not be there yet, for changes of `document` and of what is in `folders`, all names in
+    /// it. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The kernel gives no inotify instance.
-    pub(crate) fn watch(folder: &Path, document: &str, keyfiles: &str) -> io::Result<Self> {
+    pub(crate) fn watch(folder: &Path, document: &str, folders: &[&str]) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let mounts = File::open("/proc/self/mountinfo")
             .and_then(|file| async_fd(file, Interest::PRIORITY))
@@ -81,14 +81,15 @@ impl BootFolder {
             .ok();
         let above = folder.parent().unwrap_or(folder);
         let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let mut paths = vec![
+            Watched::new(folder, &[&[document], folders].concat()),
+            Watched::new(above, &[name]),
+        ];
+        paths.extend(folders.iter().map(|inner| Watched::new(&folder.join(inner), &[])));
         let mut watch = Self {
             inotify: async_fd(Watcher(inotify), Interest::READABLE)?,
             mounts,
-            paths: [
-                Watched::new(folder, &[document, keyfiles]),
-                Watched::new(&folder.join(keyfiles), &[]),
-                Watched::new(above, &[name]),
-            ],
+            paths,
             patience: None,
         };
         watch.renew();
@@ -220,7 +221,7 @@ mod tests {
     async fn follows_edits_and_a_folder_that_comes_late() {
         let root = tempfile::tempdir().unwrap();
         let boot = root.path().join("boot");
-        let mut folder = BootFolder::watch(&boot, "config.json", "system-connections").unwrap();
+        let mut folder = BootFolder::watch(&boot, "config.json", &["system-connections"]).unwrap();
         assert!(is_left_alone(&mut folder).await);
 
         std::fs::create_dir(&boot).unwrap();
@@ -250,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn an_edit_outlives_an_interruption() {
         let root = tempfile::tempdir().unwrap();
-        let mut folder = BootFolder::watch(root.path(), "config.json", "system-connections").unwrap();
+        let mut folder = BootFolder::watch(root.path(), "config.json", &["system-connections"]).unwrap();
         std::fs::write(root.path().join("config.json"), "{}").unwrap();
         assert!(is_left_alone(&mut folder).await, "noticed, and not over yet");
         assert!(is_edited(&mut folder).await);
@@ -259,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn many_steps_are_one_edit() {
         let root = tempfile::tempdir().unwrap();
-        let mut folder = BootFolder::watch(root.path(), "config.json", "system-connections").unwrap();
+        let mut folder = BootFolder::watch(root.path(), "config.json", &["system-connections"]).unwrap();
         let path = root.path().join("config.json");
         let writer = tokio::spawn(async move {
             for step in 0..10 {

@@ -283,7 +283,7 @@ fn country(value: &Value) -> Result<Option<Country>, Refusal> {
     }
 }
 
-fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
+pub(crate) fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
     match string(value)?.trim() {
         "" => Ok(None),
         encoded => RootCa::try_from(encoded).map(Some),

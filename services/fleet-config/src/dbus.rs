@@ -94,6 +94,11 @@ impl Face {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is known before the first apply: a client that asks while the service starts is not told of revision 0.
+    pub(crate) fn begin(&self, now: Published) {
+        *self.published() = now;
+    }
+
     /// Replaces what is published, and tells who listens what of it changed, in one signal.
     pub(crate) async fn publish(&self, connection: &Connection, now: Published) -> zbus::Result<()> {
         let before = object::properties(self, true);

@@ -154,7 +154,7 @@ impl Folder {
 }
 
 /// What editors and operating systems leave behind, and the sample that balenaOS ships as `….ignore`.
-fn is_left_over(name: &str) -> bool {
+pub(crate) fn is_left_over(name: &str) -> bool {
     let endings = ["~", ".ignore", ".bak", ".swp", ".tmp", ".new"];
     name.starts_with('.') || endings.iter().any(|ending| name.ends_with(ending))
 }

@@ -13,6 +13,7 @@ pub mod config;
 mod copies;
 mod dbus;
 pub mod defaults;
+mod dispatcher;
 pub mod document;
 mod effect;
 mod execute;

@@ -3,6 +3,7 @@
 //! For tests that cut the power between two system calls, and for tools that prepare a card. Not beside a running
 //! service, which would not know of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -29,6 +30,7 @@ impl Offline {
             document: boot.join("config.json"),
             keyfiles: boot.join("system-connections"),
             board: boot.join("board"),
+            certificates_are_judged: false,
         };
         Copies::open(Store::at(state.to_owned()), places).map(Self)
     }
@@ -69,6 +71,14 @@ impl Offline {
     /// second before.
     pub fn import(&mut self) {
         self.0.import();
+    }
+
+    /// Accepts what was edited in the folder of keyfiles, and makes it whole where it is gone, as the service does after
+    /// each change. Returns those in force: the names of their files, and what is in them.
+    pub fn keyfiles(&mut self) -> BTreeMap<String, Vec<u8>> {
+        let good = self.0.keyfiles().good.into_values();
+        good.map(|keyfile| (keyfile.file, keyfile.bytes.expose().clone()))
+            .collect()
     }
 
     /// The configuration in force; empty before the first was accepted.

@@ -65,6 +65,7 @@ impl From<copies::Error> for Error {
             | copies::Error::Limit(_) => Self::InvalidArgument(sentence),
             copies::Error::Identity | copies::Error::OldRules(_) => Self::Refused(sentence),
             copies::Error::Conflict { .. } => Self::Conflict(sentence),
+            copies::Error::Unjudged => Self::Busy(sentence),
             copies::Error::NoSuchRevision(_) => Self::NotFound(sentence),
             copies::Error::Store(_) => Self::Failed(sentence),
         }

@@ -26,6 +26,7 @@ use crate::config::{self, Config, Proxy};
 use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
+use crate::dispatcher;
 use crate::effect::Effects;
 use crate::execute::{Board, Device, timezone_in_force};
 use crate::keyfile::Folder;
@@ -41,6 +42,7 @@ use crate::wanted::Wanted;
 
 const DOCUMENT: &str = "config.json";
 const KEYFILES: &str = "system-connections";
+const DISPATCHER: &str = "dispatcher.d";
 const REPORT: &str = "report.json";
 
 /// Runs the service until it is stopped.
@@ -85,7 +87,7 @@ impl From<zbus::Error> for Ended {
 /// The service on this bus. Never ends well: it runs until it is stopped from outside.
 pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::convert::Infallible, Ended> {
     // Before the first read, so that no edit falls between.
-    let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, KEYFILES)
+    let mut boot_folder = BootFolder::watch(&places.boot, DOCUMENT, &[KEYFILES, DISPATCHER])
         .map_err(|error| Ended::io("cannot watch the boot partition", &error))?;
     let (requests, mut requested) = mpsc::channel(16);
     let face = Arc::new(Face::new(requests));
@@ -173,6 +175,8 @@ struct Service {
     effects: Effects,
     face: Arc<Face>,
     report: PathBuf,
+    /// Scripts on the boot partition.
+    dispatcher: PathBuf,
     retry: Retry,
 }
 
@@ -191,9 +195,16 @@ impl Service {
             document: places.boot.join(DOCUMENT),
             keyfiles: places.boot.join(KEYFILES),
             board: places.board.clone(),
+            certificates_are_judged: true,
         };
         let copies = Copies::open(Store::at(places.state.clone()), boot)
             .map_err(|error| Ended::io("cannot make an identity", &error))?;
+        face.begin(Published {
+            revision: copies.revision(),
+            problem: copies.problem(),
+            uuid: copies.identity().to_string(),
+            ..Published::default()
+        });
         // As it was when this process began: the unit's sandbox (ProtectHostname=) hides later changes, and after a
         // start nobody but this service changes it.
         let hostname = nix::unistd::gethostname()
@@ -230,6 +241,7 @@ impl Service {
             },
             face,
             report: places.run.join(REPORT),
+            dispatcher: places.boot.join(DISPATCHER),
             retry: Retry::default(),
         })
     }
@@ -237,6 +249,7 @@ impl Service {
     /// The first apply. systemd hears that the service is ready as soon as everything is in place that
     /// NetworkManager reads at its start; what remains may wait for units that are still starting.
     async fn start(&mut self) {
+        self.judge().await;
         let keyfiles = self.copies.keyfiles();
         let Some((early, late)) = self.plan(&keyfiles).map(Plan::split) else {
             return;
@@ -255,6 +268,7 @@ impl Service {
         match occasion {
             Occasion::Edited => {
                 self.copies.import();
+                self.judge().await;
                 self.apply().await;
             }
             Occasion::NetworkManager(runs) => {
@@ -269,6 +283,7 @@ impl Service {
             }
             Occasion::Retry => {
                 self.copies.store_again();
+                self.judge().await;
                 self.apply().await;
             }
             Occasion::Requested(request) => self.answer(request).await,
@@ -285,13 +300,19 @@ impl Service {
             Question::Change(change, who) => {
                 // An edit that is under way comes first, or it would be lost under ours.
                 self.copies.import();
-                let done = request::change(&mut self.copies, &change, &who);
+                self.judge().await;
+                let mut done = request::change(&mut self.copies, &change, &who);
+                if self.judge().await {
+                    done = request::change(&mut self.copies, &change, &who);
+                }
                 self.apply().await;
                 done.map(|revision| Some(revision.into()))
             }
             Question::Apply => {
-                self.copies.import();
                 // Asked for by name: nothing is taken for granted.
+                self.copies.doubt_judgements();
+                self.copies.import();
+                self.judge().await;
                 self.known = Known::default();
                 self.apply().await;
                 Ok(None)
@@ -299,6 +320,21 @@ impl Service {
         };
         // Who asked may be gone.
         let _ = request.answer.send(answer);
+    }
+
+    /// Has the certificates judged that an edit or a change waits for. Returns whether there were any.
+    async fn judge(&mut self) -> bool {
+        let mut any = false;
+        // Two at most: those of the file and those of a change. More come with another edit, which is noticed.
+        for _ in 0..3 {
+            let Some(unjudged) = self.copies.unjudged() else {
+                break;
+            };
+            let refused = self.device.refuses(&unjudged).await;
+            self.copies.judged(unjudged.certificates, refused);
+            any = true;
+        }
+        any
     }
 
     /// Makes the device what is wanted.
@@ -334,7 +370,7 @@ impl Service {
         let Some(wanted) = self.wanted(keyfiles) else {
             return;
         };
-        let rows = Situation {
+        let mut rows = Situation {
             findings: self.copies.findings(),
             accepted: self.copies.accepted(),
             config: &Config::read(self.copies.accepted()),
@@ -345,6 +381,7 @@ impl Service {
             unstored: self.copies.unstored_ssh_keys(),
         }
         .report();
+        rows.extend(dispatcher::rows(&self.dispatcher));
         let problems = [
             self.copies.problem(),
             self.defaults_problem.clone().unwrap_or_default(),

@@ -55,6 +55,34 @@ fn a_huge_file_and_a_folder_in_its_place_are_put_aside() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_the_medium_does_not_give_is_left_alone_and_read_later() -> Result<()> {
+    let good = br#"{"hostname": "alpha"}"#;
+    let mut device = Device::boot(Tier::Nspawn).config_text(good).start()?;
+    // A file in its place that every read of fails.
+    device
+        .run("mount --bind /proc/1/mem /boot/config.json && touch /boot/config.json; touch /boot/x; mkdir /boot/dispatcher.d")?
+        .succeeds()?;
+    device.soon(
+        Duration::from_secs(3),
+        "fleet status | grep -c 'config.json: it cannot be read: .*; the last accepted configuration stays'",
+        "1",
+    )?;
+    device.run("uname -n")?.says("alpha")?;
+    device.run("ls /boot/config.json.rejected")?.fails()?;
+    device.run("fleet config set ntpServers 192.0.2.3")?.succeeds()?;
+    // It comes back by itself: nobody edits it.
+    device.run("umount /boot/config.json")?.succeeds()?;
+    device.soon(
+        Duration::from_secs(60),
+        "fleet status | grep -c Problem; true",
+        "0",
+    )?;
+    device.run("grep -c 192.0.2.3 /boot/config.json")?.says("1")?;
+    device.run("uname -n")?.says("alpha")?;
+    Ok(())
+}
+
+#[test]
 fn an_empty_file_at_first_boot() -> Result<()> {
     boots_with(b"", "line 1, column 1").map(drop)
 }

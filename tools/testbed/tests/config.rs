@@ -172,11 +172,29 @@ fn a_stale_copy_of_the_file_does_not_revert_a_change() -> Result<()> {
     device.soon(SECOND * 2, "uname -n", "two")?;
     device.run("fleet config get ntpServers")?.says("\"192.0.2.9\"")?;
     device.soon(SECOND * 2, "grep -c 192.0.2.9 /boot/config.json", "1")?;
+    // Whoever meant it hears which half is not in force, and how to put it back.
+    for say in [
+        "fleet status",
+        "journalctl -u fleet-config -o cat --no-pager",
+        "busctl get-property org.fleetos.Config1 /org/fleetos/Config1 org.fleetos.Config1 Problem",
+    ] {
+        device
+            .run(say)?
+            .mentions("stay as they were changed since: ntpServers; to put one back")?
+            .mentions("`fleet config unset`")?;
+    }
+    // The revision is told from the start on.
     device
         .run(
-            "journalctl -u fleet-config -o cat --no-pager | grep -c 'what changed since is kept: ntpServers'",
+            "systemctl restart fleet-config; \
+             busctl get-property org.fleetos.Config1 /org/fleetos/Config1 org.fleetos.Config1 Revision",
         )?
-        .says("1")?;
+        .says("t 3")?;
+    device
+        .run("fleet status")?
+        .mentions("changed since: ntpServers")?;
+    device.run("fleet config unset ntpServers")?.succeeds()?;
+    device.run("fleet status | grep -c Problem; true")?.says("0")?;
     Ok(())
 }
 
@@ -249,6 +267,19 @@ fn profiles_come_and_go_with_the_boot_partition() -> Result<()> {
         "nmcli -g ipv4.addresses connection show bench",
         "192.0.2.8/24",
     )?;
+    // Scripts beside it are named, and not run.
+    device
+        .run("mkdir /boot/dispatcher.d && printf '#!/bin/sh\\ntouch /run/ran\\n' > /boot/dispatcher.d/90-route && chmod +x /boot/dispatcher.d/90-route")?
+        .succeeds()?;
+    device.soon(
+        SECOND * 3,
+        "fleet config show | grep -c 'unsupported  *dispatcher.d/90-route  *not run'; true",
+        "1",
+    )?;
+    device
+        .run("nmcli connection up bench 2>/dev/null; sleep 1; ls /run/ran")?
+        .fails()?;
+    device.run("rm -r /boot/dispatcher.d")?.succeeds()?;
     device.run("rm /boot/system-connections/bench")?.succeeds()?;
     device.soon(
         SECOND * 3,

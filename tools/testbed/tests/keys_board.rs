@@ -16,8 +16,10 @@ const PKI: &str = "mkdir /tmp/pki && cd /tmp/pki && exec 2>log; \
          openssl req -x509 $new -keyout $name.key -out $name.pem -days 30 -subj /O=Example/CN=$name || exit; \
      done; \
      openssl req $new -keyout server.key -out server.csr -subj /CN=localhost && \
-     openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out server.pem && \
-     { openssl s_server -accept 127.0.0.1:4433 -cert server.pem -key server.key -quiet >server.log & }";
+     openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out server.pem";
+/// Serves with it, from where it is.
+const SERVER: &str =
+    "{ openssl s_server -accept 127.0.0.1:4433 -cert server.pem -key server.key -quiet >server.log 2>&1 & }";
 
 /// What trusts a server: a real handshake, and the two forms that programs read, each by itself.
 const TRUSTS: [&str; 3] = [
@@ -45,7 +47,7 @@ fn trusted(device: &mut Device, trusted: bool) -> Result<()> {
 #[test]
 fn an_authority_is_trusted_while_its_key_is_there() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).config_text("{}").start()?;
-    device.run(PKI)?.succeeds()?;
+    device.run(&format!("{PKI} && {SERVER}"))?.succeeds()?;
     let image = "ls /etc/ssl/certs | sha256sum; sha256sum </etc/ssl/certs/ca-certificates.crt; findmnt /etc/ssl/certs; true";
     let before = device.run(image)?.text();
     trusted(&mut device, false)?;
@@ -103,14 +105,42 @@ fn an_authority_is_trusted_while_its_key_is_there() -> Result<()> {
 #[test]
 fn what_is_no_authority_is_refused_and_the_one_before_stays() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).config_text("{}").start()?;
-    device.run(PKI)?.succeeds()?;
+    device.run(&format!("{PKI} && {SERVER}"))?.succeeds()?;
     device.run(&set_ca("ca.pem"))?.succeeds()?;
 
-    device.run(&set_ca("server.pem"))?;
+    // By a call it is not made.
+    device
+        .run(&set_ca("server.pem"))?
+        .exits(65)?
+        .complains("CN=localhost")?;
+    device.run(SHOW)?.mentions("applied balenaRootCA")?;
+    trusted(&mut device, true)?;
+
+    // By an edit the rest is taken, and the one before is there over a reboot, too.
+    device
+        .run(
+            "cp -r /tmp/pki /data/pki; printf '{\"hostname\": \"edited\", \"balenaRootCA\": \"%s\"}' \
+             $(base64 -w0 /tmp/pki/server.pem) > /boot/config.json",
+        )?
+        .succeeds()?;
+    device.soon(SECOND * 3, "uname -n", "edited")?;
     device
         .run(SHOW)?
         .mentions("refused balenaRootCA")?
         .mentions("CN=localhost")?;
+    device.reboot()?;
+    device
+        .run(&format!("cp -r /data/pki /tmp/pki; cd /tmp/pki; {SERVER}"))?
+        .succeeds()?;
+    device
+        .run(SHOW)?
+        .mentions("refused balenaRootCA")?
+        .mentions("CN=localhost")?;
+    device.soon(
+        SECOND * 5,
+        "openssl s_client -connect 127.0.0.1:4433 </dev/null >/dev/null 2>&1; echo $?",
+        "0",
+    )?;
     trusted(&mut device, true)?;
 
     // A private key is refused before anything is done, and shown nowhere.

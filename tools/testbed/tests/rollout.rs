@@ -1,9 +1,11 @@
 //! `fleet config apply FILE --hosts LIST`: from the host, with its own ssh, to several devices.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -65,21 +67,28 @@ impl Workstation {
     }
 
     fn roll_out_to(&self, list: &str, patch: &str) -> Result<Rollout> {
+        let output = self
+            .command(list, patch, ["--settle", "2", "--few", "1"])?
+            .output();
+        Rollout::of(&output.context("cannot run fleet")?)
+    }
+
+    fn command(&self, list: &str, patch: &str, options: [&str; 4]) -> Result<Command> {
         let file = self.folder.join("patch.json");
         fs::write(&file, patch)?;
-        let output = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(["config", "apply"])
             .arg(&file)
             .arg("--hosts")
             .arg(self.folder.join(list))
-            .args(["--settle", "2", "--patience", "9", "--few", "1", "--json"])
+            .args(["--patience", "9", "--json"])
+            .args(options)
             .args(["--ssh-option", "ConnectTimeout=4", "--ssh-config"])
             .arg(self.folder.join("ssh_config"))
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .output()
-            .context("cannot run fleet")?;
-        Rollout::of(&output)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        Ok(command)
     }
 
     fn revision(&mut self, index: usize) -> Result<String> {
@@ -150,6 +159,61 @@ impl Rollout {
     }
 }
 
+/// A rollout that runs at a terminal, in a process group of its own as a shell makes it.
+struct UnderWay {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    said: Vec<String>,
+}
+
+impl UnderWay {
+    fn start(mut command: Command) -> Result<Self> {
+        let mut child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run fleet")?;
+        let stdout = child.stdout.take().context("no output")?;
+        Ok(Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+            said: Vec::new(),
+        })
+    }
+
+    /// Waits until it has said all of these, in any order, each as a part of a line of its own.
+    fn says(&mut self, parts: &[&[&str]]) -> Result<()> {
+        let has = |line: &String, part: &&[&str]| part.iter().all(|word| line.contains(word));
+        let mut missing: Vec<_> = parts.to_vec();
+        while !missing.is_empty() {
+            let line = self.lines.next();
+            let line = line.with_context(|| format!("it ended after {:#?}", self.said))??;
+            missing.retain(|part| !has(&line, part));
+            self.said.push(line);
+        }
+        Ok(())
+    }
+
+    /// Ctrl-C: the terminal sends it to the whole group.
+    fn interrupt(&self) -> Result<()> {
+        let group = nix::unistd::Pid::from_raw(self.child.id().try_into()?);
+        Ok(nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT)?)
+    }
+
+    fn end(mut self) -> Result<Rollout> {
+        for line in self.lines.by_ref() {
+            self.said.push(line?);
+        }
+        let output = self.child.wait_with_output()?;
+        Rollout::of(&Output {
+            stdout: self.said.join("\n").into_bytes(),
+            ..output
+        })
+    }
+}
+
 /// `fleet` as a workstation has it. The one in the image is built without this.
 fn program() -> Result<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -207,6 +271,69 @@ fn changes_one_then_a_few_then_the_rest_and_nothing_the_second_time() -> Result<
         .run("fleet config apply /dev/null --hosts x")?
         .exits(2)?
         .complains("workstation")?;
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_lets_end_what_is_under_way_and_starts_nothing_new() -> Result<()> {
+    let mut here = Workstation::set_up("interrupted")?;
+    let patch = r#"{"ntpServers": "192.0.2.7"}"#;
+    let untouched = here.revision(2)?;
+    let mut rollout = UnderWay::start(here.command("hosts", patch, ["--settle", "4", "--few", "1"])?)?;
+    rollout.says(&[&["beta", "settling"]])?;
+    rollout.interrupt()?;
+    let rollout = rollout.end()?;
+    let summary = rollout.came_to(1, "interrupted", ["done", "done", "not-started"])?;
+    ensure!(rollout.events.iter().any(|event| event["event"] == "interrupted"));
+    ensure!(summary["counts"]["done"] == 2 && summary["counts"]["not-started"] == 1);
+    let go_on = summary["go_on"].as_str().unwrap_or_default();
+    ensure!(go_on.contains("--few 1") && go_on.contains("--hosts"), "{go_on}");
+    // What it says is so.
+    for index in [0, 1] {
+        ensure!(here.run(index, "fleet config get ntpServers")? == "\"192.0.2.7\"");
+    }
+    ensure!(here.revision(2)? == untouched);
+
+    here.roll_out(patch)?
+        .came_to(0, "complete", ["unchanged", "unchanged", "done"])?;
+    ensure!(here.run(2, "fleet config get ntpServers")? == "\"192.0.2.7\"");
+    Ok(())
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_says_what_it_left() -> Result<()> {
+    let mut here = Workstation::set_up("twice")?;
+    let patch = r#"{"ntpServers": "192.0.2.7"}"#;
+    let mut rollout = UnderWay::start(here.command("hosts", patch, ["--settle", "20", "--few", "2"])?)?;
+    // Two are under way, with the change made and not yet looked at again.
+    rollout.says(&[&["beta", "settling"], &["gamma", "settling"]])?;
+    rollout.interrupt()?;
+    rollout.says(&[&["\"interrupted\""]])?;
+    let since = Instant::now();
+    rollout.interrupt()?;
+    let rollout = rollout.end()?;
+    ensure!(
+        since.elapsed() < Duration::from_secs(15),
+        "it waited for the devices"
+    );
+    let summary = rollout.came_to(1, "interrupted", ["done", "settling", "settling"])?;
+    for index in [1, 2] {
+        // The revisions that it names are the devices' own.
+        let said = &summary["devices"][index];
+        let now: u64 = here.revision(index)?.parse()?;
+        ensure!(said["revision"] == now, "{said}, and it is at {now}");
+        ensure!(said["revision_before"] != said["revision"], "{said}");
+    }
+    // No device is asked any more.
+    let ssh = format!("pgrep -f '^ssh .*{}'", here.folder.display());
+    let left = Command::new("sh").args(["-c", &ssh]).output()?;
+    ensure!(
+        left.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&left.stdout)
+    );
+
+    here.roll_out(patch)?.came_to(0, "complete", ["unchanged"; 3])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::export::{Export, abandon};
 use super::{Copies, Error, identity_in};
 use crate::document::{Document, KeyPath};
-use crate::finding::{Verdict, accept, inspect};
+use crate::finding::{Verdict, accept};
 use crate::merge::{self, Change, changes, names};
 
 /// Who changes something, and how, as the history has it.
@@ -62,7 +62,12 @@ impl Copies {
 
     fn change(&mut self, changed: Document, origin: Origin<'_>) -> Result<u64, Error> {
         let changes = changes(self.accepted(), &changed);
-        self.judge(&changed, &changes, origin)?;
+        if self.is_unjudged(&changed) {
+            return Err(Error::Unjudged);
+        }
+        let judged = self.judge(&changed, &changes, origin);
+        self.forget_judgements();
+        judged?;
         Document::parse(changed.to_text().as_bytes()).map_err(Error::Limit)?;
         if changes.is_empty() {
             return Ok(self.revision());
@@ -76,6 +81,7 @@ impl Copies {
         let wanted = self.on_boot_with(&changes, &changed);
         self.in_force(changed, origin.who, origin.how);
         self.stored.boot.rejected = None;
+        self.stored.boot.kept = None;
         let export = self.begin_export(wanted.to_text(), wanted);
         if let Err(error) = self.save() {
             (self.stored, self.on_boot, self.findings, self.is_unexported) = before;
@@ -85,6 +91,7 @@ impl Copies {
             return Err(Error::Store(error));
         }
         self.problems.store = None;
+        self.problems.kept = None;
         if self.suspect.is_none() {
             self.problems.boot = None;
         }
@@ -99,7 +106,7 @@ impl Copies {
 
     /// Refuses a change with every key of it that breaks its rule.
     fn judge(&self, changed: &Document, changes: &[Change], origin: Origin<'_>) -> Result<(), Error> {
-        let findings = inspect(changed, Some(&self.identity));
+        let findings = self.inspect(changed, &self.identity);
         let refused = findings.iter().filter(|finding| {
             let is_touched = changes.iter().any(|change| change.path.overlaps(&finding.path));
             finding.is_refused() && is_touched
@@ -136,7 +143,7 @@ impl Copies {
         });
         changed
             .filter(|changed| {
-                let findings = inspect(changed, Some(&self.identity));
+                let findings = self.inspect(changed, &self.identity);
                 accept(changed, &findings, accepted) == *accepted
                     && Document::parse(changed.to_text().as_bytes()).is_ok()
             })

@@ -33,6 +33,8 @@ pub(crate) enum Error {
     NoSuchRevision(u64),
     /// The document would become too large or too deep.
     Limit(SyntaxError),
+    /// Its certificates are not judged yet.
+    Unjudged,
     /// It cannot be stored.
     Store(store::Error),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Error {
                 "revision {revision} is not in the history (`fleet config history` shows what is)"
             ),
             Self::Limit(error) => write!(f, "the configuration would be too large: {error}"),
+            Self::Unjudged => f.write_str("the certificates of balenaRootCA are not judged yet; try again"),
             Self::Store(error) => write!(f, "the change is not made: {error}"),
         }
     }
@@ -81,6 +84,7 @@ impl std::error::Error for Error {
             | Self::OldRules(_)
             | Self::Identity
             | Self::Conflict { .. }
+            | Self::Unjudged
             | Self::NoSuchRevision(_) => None,
         }
     }

@@ -19,7 +19,7 @@ use fleet_base::file;
 use super::Copies;
 use super::boot_file::Found;
 use crate::document::Document;
-use crate::finding::{inspect, refused};
+use crate::finding::refused;
 use crate::store::Hash;
 
 /// An export that was begun.
@@ -81,7 +81,7 @@ impl Copies {
         let hash = Hash::of(text.as_bytes());
         let now = self.on_boot.take();
         self.recent.push(now.filter(|now| *now != document));
-        self.findings = inspect(&document, Some(&self.identity));
+        self.findings = self.inspect(&document, &self.identity);
         let boot = &mut self.stored.boot;
         boot.before = before.filter(|before| *before != hash);
         boot.hash = Some(hash);

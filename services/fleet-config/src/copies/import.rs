@@ -8,7 +8,7 @@ use super::boot_file::Found;
 use super::problem::note;
 use super::{Copies, identity_in, recent};
 use crate::document::{Document, MAX_BYTES, SyntaxError};
-use crate::finding::{accept, inspect, refused};
+use crate::finding::{accept, refused};
 use crate::merge::{changes, merge, names};
 use crate::store::Hash;
 use crate::value::Uuid;
@@ -18,9 +18,11 @@ impl Copies {
     pub(super) fn import_after(&mut self, patience: Duration) {
         let empty_since = self.empty_since.take();
         let suspect = self.suspect.take();
-        self.seen = None;
+        let seen = self.seen.take();
+        self.forget_waiting();
         let found = Found::at(&self.boot.document);
         self.boot_file_is_there = !matches!(found, Found::Nothing);
+        self.is_unreadable = matches!(found, Found::Unreadable(_));
         match found {
             Found::Bytes(bytes) => match Document::parse(&bytes) {
                 Ok(document) => {
@@ -49,6 +51,8 @@ impl Copies {
             Found::NotAFile => self.broken("it is not a regular file".to_owned(), None, suspect),
             Found::Nothing => self.nothing_there("there is no such file"),
             Found::Unreadable(error) => {
+                // As far as anybody knows it holds what it held.
+                self.seen = seen;
                 let problem = format!("config.json: it cannot be read: {error}; {}", self.instead());
                 note(&mut self.problems.boot, Some(problem));
             }
@@ -60,6 +64,9 @@ impl Copies {
     /// # Errors
     /// It, or what is accepted of it, could not be read again when it is stored.
     fn read(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
+        if self.is_unjudged(&document) {
+            return Ok(());
+        }
         let boot = &self.stored.boot;
         if boot.hash == Some(hash) {
             self.note_good();
@@ -79,7 +86,7 @@ impl Copies {
     /// The file is as it was. What is accepted of it is the same, but for keys whose rule is another one in this
     /// release.
     fn unchanged(&mut self, document: &Document) {
-        self.findings = inspect(document, Some(&self.identity));
+        self.findings = self.inspect(document, &self.identity);
         let accepted = accept(document, &self.findings, self.accepted());
         let now_good = changes(self.accepted(), &accepted);
         let was_refused = |path: &crate::document::KeyPath| {
@@ -111,8 +118,8 @@ impl Copies {
     fn edited(&mut self, hash: Hash, bytes: Vec<u8>, document: Document) -> Result<(), SyntaxError> {
         let first = identity_in(&document).filter(|_| self.is_new());
         let identity = first.unwrap_or(self.identity);
-        let wanted = self.merged(&document);
-        let findings = inspect(&wanted, Some(&identity));
+        let (wanted, is_older) = self.merged(&document);
+        let findings = self.inspect(&wanted, &identity);
         let accepted = accept(&wanted, &findings, self.accepted());
         // What is stored has to be readable again: the limits of the reader hold for what is written.
         Document::parse(wanted.to_text().as_bytes())?;
@@ -120,6 +127,8 @@ impl Copies {
             Document::parse(accepted.to_text().as_bytes())?;
         }
         self.stored.boot.rejected = None;
+        self.stored.boot.kept = None;
+        self.problems.kept = None;
         self.note_good();
         if self.is_new() {
             self.settle_identity(first);
@@ -139,19 +148,38 @@ impl Copies {
             self.know(hash, bytes, document);
             self.store();
         } else {
-            let kept = names(&changes(&document, &wanted)).join(", ");
-            log::warn!(
-                "config.json was written from an older copy of it; what changed since is kept: {kept}"
-            );
+            // What is as it was before an export that failed has nothing of a person's in it.
+            if !is_older {
+                let kept = listed(&names(&changes(&document, &wanted)));
+                self.stored.boot.kept = Some((self.revision(), kept));
+                self.problems.kept = self.kept();
+                if let Some(problem) = &self.problems.kept {
+                    log::warn!("{problem}");
+                }
+            }
             self.export(wanted.to_text(), wanted);
         }
         Ok(())
     }
 
-    /// What the file is to hold after an edit: the edit, and what changed since the editor read the file.
-    fn merged(&self, document: &Document) -> Document {
+    /// What `Problem` says of an edit that was taken for one of an older copy, until something else is accepted. Whoever
+    /// meant it has to hear of it: half of the edit is not in force.
+    pub(super) fn kept(&self) -> Option<String> {
+        let (revision, keys) = self.stored.boot.kept.as_ref()?;
+        (*revision == self.revision()).then(|| {
+            format!(
+                "config.json was saved from an older copy of it, so that these keys stay as they were changed since: \
+                 {keys}; to put one back, change it alone in config.json, or use `fleet config set` or \
+                 `fleet config unset`"
+            )
+        })
+    }
+
+    /// What the file is to hold after an edit: the edit, and what changed since the editor read the file; whether it is
+    /// no edit at all, because the file is as it was then.
+    fn merged(&self, document: &Document) -> (Document, bool) {
         let Some(last) = &self.on_boot else {
-            return document.clone();
+            return (document.clone(), false);
         };
         // After a start nothing is remembered; the history is as good, where it matters.
         let mut older: Vec<Document> = Vec::new();
@@ -162,8 +190,8 @@ impl Copies {
         }
         let older = self.recent.documents().chain(&older);
         match recent::base(document, last, older, self.is_unexported) {
-            Some(base) => merge(base, last, document),
-            None => document.clone(),
+            Some(base) => (merge(base, last, document), base == document),
+            None => (document.clone(), false),
         }
     }
 
@@ -218,4 +246,24 @@ impl Copies {
             _ => None,
         }
     }
+}
+
+/// The most keys that are named to people, and the most characters of each: a name out of a file may be long.
+const MOST_NAMED: usize = 16;
+const LONGEST_NAME: usize = 80;
+
+/// Names as a list for people.
+fn listed(names: &[String]) -> String {
+    let shown = names
+        .iter()
+        .take(MOST_NAMED)
+        .map(|name| match name.char_indices().nth(LONGEST_NAME) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None => name.clone(),
+        });
+    let mut list = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > MOST_NAMED {
+        list += &format!(" and {} more", names.len() - MOST_NAMED);
+    }
+    list
 }

@@ -13,13 +13,15 @@ use fleet_identity::id::Id;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::error::Error;
+use self::judgement::Judgements;
+pub(crate) use self::judgement::Unjudged;
 use self::problem::{Problems, note, stored};
 use self::recent::Recent;
 use self::reject::Suspect;
 use crate::authorized_keys;
 use crate::boot_folder::QUIET;
 use crate::document::Document;
-use crate::finding::{Finding, inspect};
+use crate::finding::Finding;
 use crate::store::{Entry, Hash, History, Store, Stored};
 use crate::value::{SshKey, Uuid};
 
@@ -29,6 +31,7 @@ mod change;
 mod error;
 mod export;
 mod import;
+mod judgement;
 mod keyfiles;
 mod problem;
 mod recent;
@@ -46,6 +49,8 @@ pub(crate) struct Boot {
     pub(crate) keyfiles: PathBuf,
     /// The evidence of the board, of this boot.
     pub(crate) board: PathBuf,
+    /// Somebody judges certificates before they are accepted ([`Copies::unjudged`]).
+    pub(crate) certificates_are_judged: bool,
 }
 
 /// Both copies.
@@ -72,11 +77,14 @@ pub(crate) struct Copies {
     empty_since: Option<Instant>,
     /// While it is broken and may still be written.
     suspect: Option<Suspect>,
+    /// It is there, and the medium does not give it.
+    is_unreadable: bool,
     /// It was gone, and is ours since, not yet edited.
     is_restored: bool,
     /// The folder of keyfiles was seen since this process began, and since the document was last gone.
     folder_was_there: bool,
     findings: Vec<Finding>,
+    judgements: Judgements,
     problems: Problems,
 }
 
@@ -101,6 +109,9 @@ impl Copies {
         if let Err(error) = store.sync() {
             log::warn!("{error}; a power cut may take back the last change");
         }
+        if let Err(error) = store.tidy() {
+            log::warn!("{error}");
+        }
         let identity = match stored.identity.or_else(|| store.uuid()) {
             Some(identity) => identity,
             None => Id::random()?.into(),
@@ -120,9 +131,11 @@ impl Copies {
             boot_file_is_there: false,
             empty_since: None,
             suspect: None,
+            is_unreadable: false,
             is_restored: false,
             folder_was_there: false,
             findings: Vec::new(),
+            judgements: Judgements::default(),
             problems: Problems::default(),
         };
         if let Some(error) = lost {
@@ -132,11 +145,12 @@ impl Copies {
         copies.remember_boot();
         copies.recover();
         copies.problems.boot = copies.rejected();
+        copies.problems.kept = copies.kept();
         copies.settle_identity(copies.identity_on_boot());
         copies.meet_board()?;
-        copies.findings = inspect(copies.accepted(), Some(&copies.identity));
+        copies.findings = copies.inspect(copies.accepted(), &copies.identity);
         copies.import_after(Duration::ZERO);
-        if copies.suspect.is_none() && copies.empty_since.is_none() {
+        if copies.is_settled() {
             export::abandon(&copies.boot.document);
         }
         copies.store();
@@ -204,6 +218,11 @@ impl Copies {
         self.import_after(EMPTY);
     }
 
+    /// Whether it is decided what becomes of the boot partition's file.
+    const fn is_settled(&self) -> bool {
+        self.suspect.is_none() && self.empty_since.is_none() && !self.judgements.is_waiting()
+    }
+
     /// Waits until a document that is empty or broken is to be read as one that stays so. Cancel-safe.
     pub(crate) async fn stays(&self) {
         let empty = self.empty_since.map(|since| since + EMPTY);
@@ -246,19 +265,19 @@ impl Copies {
         stored
     }
 
-    /// Tries again what could not be stored or exported. The keyfiles are stored by every [`Copies::keyfiles`].
+    /// Tries again what could not be read, stored or exported. The keyfiles are stored by every [`Copies::keyfiles`].
     pub(crate) fn store_again(&mut self) {
         if self.problems.store.is_some() {
             self.store();
         }
-        if self.problems.export.is_some() {
+        if self.problems.export.is_some() || self.is_unreadable {
             self.import();
         }
     }
 
-    /// Whether something could not be stored or exported that [`Copies::store_again`] may store.
+    /// Whether something could not be read, stored or exported that [`Copies::store_again`] may do.
     pub(crate) const fn is_unstored(&self) -> bool {
-        self.problems.is_unstored()
+        self.is_unreadable || self.problems.is_unstored()
     }
 
     /// While the configuration cannot be stored: why, and the keys that sshd has instead, which reads the store.

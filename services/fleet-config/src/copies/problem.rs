@@ -9,6 +9,8 @@ pub(super) struct Problems {
     pub(super) store: Option<String>,
     pub(super) identity: Option<String>,
     pub(super) boot: Option<String>,
+    /// An edit was taken for one of an older copy.
+    pub(super) kept: Option<String>,
     pub(super) export: Option<String>,
     pub(super) keyfiles: Option<String>,
     pub(super) stored_keyfiles: Option<String>,
@@ -23,6 +25,7 @@ impl Problems {
             &self.store,
             &self.identity,
             &self.boot,
+            &self.kept,
             &self.export,
             &self.keyfiles,
             &self.stored_keyfiles,

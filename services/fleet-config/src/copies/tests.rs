@@ -12,6 +12,7 @@ use crate::finding::Verdict;
 
 mod clone;
 mod edits;
+mod judgement;
 mod loss;
 mod reject;
 mod writer;
@@ -75,6 +76,7 @@ impl Device {
             document: self.path("boot/config.json"),
             keyfiles: self.path("boot/system-connections"),
             board: self.path("board"),
+            certificates_are_judged: true,
         };
         Copies::open(Store::at(self.path("state")), boot).unwrap()
     }

@@ -11,6 +11,7 @@ use fleet_base::udev_rules::OURS;
 
 use super::{Device, helper_error};
 use crate::certificate::{self, Certificate};
+use crate::copies::Unjudged;
 use crate::effect::{Effect, Effects, Trusted};
 use crate::places::Places;
 use crate::plan::Known;
@@ -98,6 +99,26 @@ fn now() -> i64 {
 }
 
 impl Device {
+    /// Why certificates are not to be accepted, if that is so. That they cannot be judged now is a reason only if they were
+    /// refused before: others are judged again when they are applied.
+    pub(crate) async fn refuses(&self, unjudged: &Unjudged) -> Option<String> {
+        let checker = &self.board.certificate_checker;
+        let certificates = match certificate::judge(checker, unjudged.certificates.pem()).await {
+            Ok(certificates) => certificates,
+            Err(certificate::Error::Judged(reason)) => return Some(reason),
+            Err(error) => return unjudged.was_refused.then(|| error.to_string()),
+        };
+        let good = certificates
+            .iter()
+            .filter(|certificate| certificate.hash.is_some());
+        match self.not_valid_yet(&good.collect::<Vec<_>>()).await {
+            // A clock that is not known to be right does not take back what a right one decided.
+            Ok(true) if unjudged.was_refused => Some(NOT_VALID_YET.to_owned()),
+            Ok(_) => None,
+            Err(reason) => Some(reason),
+        }
+    }
+
     pub(super) async fn set_root_ca(
         &self,
         ca: Option<RootCa>,

@@ -342,6 +342,11 @@ impl Test {
             "[time]\npool = [\"pool.example\"]\n[connectivity]\nuri = \"http://check.example/\"\n",
         )
         .unwrap();
+        Self::at(folder).await
+    }
+
+    /// A boot of the device that is in this folder.
+    async fn at(folder: TempDir) -> Self {
         let bus = Bus::start(folder.path());
         let peers = Peers::default();
         peers.0.lock().unwrap().folder = folder.path().to_owned();
@@ -445,6 +450,28 @@ async fn row(config: &ConfigProxy, key: &str) -> (String, String, String) {
     let row = rows.into_iter().find(|row| row.0 == key);
     row.map(|(_, state, value, detail)| (state, value, detail))
         .unwrap_or_else(|| panic!("no row for {key}"))
+}
+
+#[tokio::test]
+async fn scripts_on_the_boot_partition_are_told_and_not_run() {
+    let test = Test::new("{}").await;
+    let (service, config) = test.start().await;
+    let folder = test.path("boot/dispatcher.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("90-route"), "#!/bin/sh\ntouch /tmp/ran\n").unwrap();
+    let told = async || {
+        let rows = config.read().await.unwrap().keys;
+        rows.into_iter().find(|row| row.0 == "dispatcher.d/90-route")
+    };
+    eventually(async || told().await.is_some()).await;
+    let row = told().await.unwrap();
+    assert!(
+        row.1 == "unsupported" && row.3.contains("a layer of the product"),
+        "{row:?}"
+    );
+    std::fs::remove_file(folder.join("90-route")).unwrap();
+    eventually(async || told().await.is_none()).await;
+    service.abort();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `generation-0`, `generation-1` | the last two states of the store, each whole in itself ([`Stored`]) |
 //! | `uuid` | the identity, once more: it survives the loss of everything else |
-//! | `system-connections/` | the last good keyfiles |
+//! | `system-connections/` | the last good keyfiles; `….removed`, while all of them are being removed |
 //!
 //! A change is written over the older generation, in place, and synced once. So a power cut tears at most the one that
 //! is being written, and the other one is what held before. Both files have their final size from the first use on, as
@@ -143,6 +143,8 @@ impl Store {
     const SIZE: usize = 16 * 1024;
     const UUID: &'static str = "uuid";
     const KEYFILES: &'static str = "system-connections";
+    /// Keyfiles that were removed, until they are gone.
+    const REMOVED: &'static str = "system-connections.removed";
     /// For us alone: the configuration holds secrets. The group is there for a person who is given it.
     const MODE: u32 = 0o640;
 
@@ -275,10 +277,15 @@ impl Store {
             is_new = true;
         }
         if is_new {
-            let synced = File::open(&self.0).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| file::Error::Write(self.0.clone(), error))?;
+            self.sync_names()?;
         }
         Ok(())
+    }
+
+    /// Makes the names in the folder durable.
+    fn sync_names(&self) -> Result<(), Error> {
+        let synced = File::open(&self.0).and_then(|folder| folder.sync_all());
+        Ok(synced.map_err(|error| file::Error::Write(self.0.clone(), error))?)
     }
 
     fn slots(&self) -> [Slot; 2] {
@@ -330,8 +337,33 @@ impl Store {
     }
 
     /// Makes the stored keyfiles these. Equal ones are not written.
+    ///
+    /// Where none is left, all go at once: half of a folder that a person removed would be written again at the next
+    /// start.
     pub(crate) fn save_keyfiles(&self, keyfiles: &Folder) -> Result<(), Error> {
-        write_keyfiles(&self.0.join(Self::KEYFILES), keyfiles)
+        let folder = self.0.join(Self::KEYFILES);
+        if !keyfiles.good.is_empty() {
+            return write_keyfiles(&folder, keyfiles);
+        }
+        if file::names(&folder).map_or(true, |names| names.is_empty()) {
+            return Ok(());
+        }
+        self.tidy()?;
+        let moved = std::fs::rename(&folder, self.0.join(Self::REMOVED));
+        moved.map_err(|error| file::Error::Write(folder, error))?;
+        self.sync_names()?;
+        self.tidy()
+    }
+
+    /// Removes what an interrupted removal left.
+    pub(crate) fn tidy(&self) -> Result<(), Error> {
+        let removed = self.0.join(Self::REMOVED);
+        match std::fs::remove_dir_all(&removed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(file::Error::Write(removed, error).into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! Fields that this release does not know are kept, here and in each object in here.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::hash::Hash;
 use super::history::History;
@@ -57,6 +57,8 @@ pub(crate) struct BootRecord {
     pub(crate) refused: Vec<String>,
     /// Why the last file was put aside, until the next one is accepted.
     pub(crate) rejected: Option<String>,
+    /// The keys that an edit of an older copy did not take back, as a list for people, and the revision that it made.
+    pub(crate) kept: Option<(u64, String)>,
     /// Fields of a newer release.
     rest: Map<String, Value>,
 }
@@ -133,6 +135,9 @@ impl BootRecord {
                 record.insert(name.to_owned(), text.into());
             }
         }
+        if let Some((revision, keys)) = &self.kept {
+            record.insert("kept".to_owned(), json!([revision, keys]));
+        }
         if self.is_due {
             record.insert("due".to_owned(), true.into());
         }
@@ -153,6 +158,8 @@ impl BootRecord {
         let hash = |text: Option<String>| text.as_deref().and_then(Hash::parse);
         let (known, before) = (hash(text("hash")), hash(text("before")));
         let (body, rejected) = (text("text"), text("rejected"));
+        let kept = record.shift_remove("kept");
+        let kept = kept.and_then(|kept| Some((kept.get(0)?.as_u64()?, kept.get(1)?.as_str()?.to_owned())));
         let is_due = record.shift_remove("due") == Some(Value::Bool(true));
         let refused = record.shift_remove("refused");
         let refused = refused.as_ref().and_then(Value::as_array);
@@ -170,6 +177,7 @@ impl BootRecord {
             text: body,
             refused: names.unwrap_or_default(),
             rejected,
+            kept,
             rest: record,
         }
     }

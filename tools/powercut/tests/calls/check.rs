@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use powercut::configuration::{Configuration, Running, document, load};
+use powercut::configuration::{
+    Configuration, KEYFILES, Keyfiles, Running, document, keyfiles_in, listed, load,
+};
 use powercut::model::{Kind, Volume};
 use powercut::recording::{Recording, Step};
 use powercut::tree::Tree;
@@ -63,8 +65,22 @@ struct Promise {
     old: Configuration,
     /// What will hold when the step under way ends; the same between two steps.
     new: Configuration,
-    /// The documents of earlier moments.
-    before: BTreeSet<Option<String>>,
+    /// The documents and the keyfiles of earlier moments.
+    before: BTreeSet<(Option<String>, Keyfiles)>,
+}
+
+impl Promise {
+    /// Whether the document, and each keyfile by itself, are those of an earlier moment or of this one.
+    fn has_been(&self, now: &Configuration) -> bool {
+        let (documents, keyfiles): (Vec<_>, Vec<_>) = self.before.iter().cloned().unzip();
+        let mut names = now
+            .keyfiles
+            .keys()
+            .chain(keyfiles.iter().flat_map(Keyfiles::keys));
+        let moments = || keyfiles.iter().chain([&self.new.keyfiles]);
+        documents.contains(&now.document)
+            && names.all(|name| moments().any(|then| then.get(name) == now.keyfiles.get(name)))
+    }
 }
 
 /// Cuts at each step.
@@ -83,7 +99,7 @@ pub fn check(scenario: &Scenario, recording: &Recording, kinds: [Kind; 2]) -> Ou
             new: milestones[(done + 1).min(milestones.len() - 1)].clone(),
             before: milestones[..=done]
                 .iter()
-                .map(|then| then.document.clone())
+                .map(|then| (then.document.clone(), then.keyfiles.clone()))
                 .collect(),
         };
         match step {
@@ -187,6 +203,12 @@ fn milestones(recording: &Recording) -> Vec<Configuration> {
     milestones
 }
 
+/// A keyfile that neither of the two has as it was found.
+fn neither<'a>(found: &'a Keyfiles, old: &'a Keyfiles, new: &'a Keyfiles) -> Option<&'a String> {
+    let mut names = found.keys().chain(old.keys()).chain(new.keys());
+    names.find(|name| [old, new].iter().all(|side| side.get(*name) != found.get(*name)))
+}
+
 fn is_document(boot: &Tree) -> bool {
     boot.file("config.json")
         .is_some_and(|bytes| document(bytes).is_some())
@@ -257,6 +279,15 @@ impl Bench {
             ));
         }
 
+        // Each keyfile the old or the new, whole; those of one edit are stored one after the other.
+        let stored = keyfiles_in(&self.state.join(KEYFILES))?;
+        if let Some(name) = neither(&stored, &old.keyfiles, &new.keyfiles) {
+            return Err(format!(
+                "the store has {name} neither as before nor as after: {}, {old:?}, {new:?}",
+                listed(&stored)
+            ));
+        }
+
         // The next start, and what comes of a broken file when nobody goes on writing it.
         let mut running = self.start()?;
         let settled = running.now();
@@ -273,8 +304,10 @@ impl Bench {
             allowed.extend([&old.document, &new.document]);
         }
         let is_good = allowed.contains(&started.document) && (old != new || started.document == new.document);
-        let is_excused = is_lazy && promise.before.contains(&started.document);
-        if !(is_good || is_excused) {
+        let are_good = [&old.keyfiles, &new.keyfiles].contains(&&started.keyfiles);
+        // Where names wait for a sync, each may be that of another moment.
+        let is_excused = is_lazy && promise.has_been(&started);
+        if !(is_good && are_good || is_excused) {
             return Err(format!("a start made {started:?} of {loaded:?}"));
         }
         if started.revision < loaded.revision {
@@ -307,20 +340,38 @@ impl Bench {
             .document
             .as_ref()
             .is_some_and(|text| text.contains("the-cut"));
-        if !has_it || after.identity != started.identity {
+        if !has_it || after.identity != started.identity || after.keyfiles != started.keyfiles {
             return Err(format!("a change after the cut is not stored: {after:?}"));
         }
         self.agrees(&after)?;
-        Ok(is_good)
+        if Tree::read(&self.state)
+            .unwrap()
+            .0
+            .keys()
+            .any(|path| path.ends_with("system-connections.removed"))
+        {
+            return Err("removed keyfiles are left in the store".to_owned());
+        }
+        Ok(is_good && are_good)
     }
 
     /// The boot partition's copy says the same.
     fn agrees(&self, now: &Configuration) -> Result<(), String> {
         let boot = Tree::read(&self.boot).unwrap();
         let copy = boot.file("config.json").and_then(document);
-        if copy == now.document {
-            return Ok(());
+        if copy != now.document {
+            return Err(format!("config.json was not made whole: {copy:?}"));
         }
-        Err(format!("config.json was not made whole: {copy:?}"))
+        let mut keyfiles = keyfiles_in(&self.boot.join(KEYFILES))?;
+        // What a person damaged is left to the person.
+        keyfiles.retain(|_, bytes| !bytes.is_empty());
+        let missing = now.keyfiles.iter().find(|(name, bytes)| {
+            let is_damaged = boot.file(&format!("{KEYFILES}/{name}")) == Some(b"");
+            keyfiles.get(*name) != Some(bytes) && !is_damaged
+        });
+        match missing {
+            Some((name, _)) => Err(format!("{name} was not made whole: {}", listed(&keyfiles))),
+            None => Ok(()),
+        }
     }
 }

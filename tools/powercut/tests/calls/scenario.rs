@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use powercut::configuration::{Running, document};
+use powercut::configuration::{KEYFILES, Running, document};
 use powercut::recording::Recording;
 use tempfile::TempDir;
 
-use self::Before::{Accepted, BootFile, Change, Edited, EditedLarge, Legacy, NoBootFile};
+use self::Before::{
+    Accepted, BootFile, Change, Edited, EditedLarge, Keyfile, Legacy, NoBootFile, NoKeyfile, NoKeyfiles,
+    Profiles,
+};
 
 const IDENTITY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -27,6 +30,14 @@ pub enum Before {
     BootFile(&'static str),
     /// It went.
     NoBootFile,
+    /// Two keyfiles were put on the boot partition and accepted.
+    Profiles,
+    /// A person wrote a keyfile of this name and about so many bytes there; one of none is damaged.
+    Keyfile(&'static str, usize),
+    /// A person removed it.
+    NoKeyfile(&'static str),
+    /// The whole folder of them went while the device was off.
+    NoKeyfiles,
 }
 
 /// One recorded run: a start, and steps.
@@ -111,6 +122,103 @@ pub const SCENARIOS: &[Scenario] = &[
         &[Accepted, BootFile("{\"hostname\": ")],
         "set hostname \"new\"",
     ),
+    scenario(
+        "first boot with keyfiles",
+        &[
+            Edited("given"),
+            Keyfile("office", 60),
+            Keyfile("guest.nmconnection", 60),
+        ],
+        "",
+    )
+    .edit(),
+    scenario(
+        "a keyfile is added",
+        &[Accepted, Profiles, Keyfile("plant", 60)],
+        "",
+    ),
+    scenario(
+        "a keyfile is changed",
+        &[Accepted, Profiles, Keyfile("office", 80)],
+        "",
+    ),
+    scenario(
+        "a keyfile is longer",
+        &[Accepted, Profiles, Keyfile("office", 5000)],
+        "",
+    ),
+    scenario(
+        "a keyfile is shorter",
+        &[
+            Accepted,
+            Keyfile("office", 5000),
+            Profiles,
+            Keyfile("plant", 5000),
+            Change("import"),
+            Keyfile("plant", 60),
+        ],
+        "",
+    ),
+    scenario(
+        "a keyfile gets its ending",
+        &[
+            Accepted,
+            Profiles,
+            Keyfile("office.nmconnection", 80),
+            NoKeyfile("office"),
+        ],
+        "",
+    ),
+    scenario(
+        "a keyfile is removed",
+        &[Accepted, Profiles, NoKeyfile("office")],
+        "",
+    ),
+    scenario(
+        "keyfiles are added, changed, removed",
+        &[
+            Accepted,
+            Profiles,
+            Keyfile("plant", 600),
+            Keyfile("guest.nmconnection", 900),
+            NoKeyfile("office"),
+        ],
+        "",
+    ),
+    scenario(
+        "a keyfile is removed in passing",
+        &[Accepted, Profiles],
+        "drop office",
+    ),
+    scenario(
+        "all keyfiles are removed in passing",
+        &[Accepted, Profiles],
+        "drop office -- drop guest.nmconnection",
+    ),
+    scenario("the folder is removed in passing", &[Accepted, Profiles], "drop"),
+    scenario(
+        "keyfiles and a change",
+        &[Accepted, Profiles, Keyfile("office", 80)],
+        "set hostname \"new\"",
+    ),
+    scenario(
+        "a damaged keyfile",
+        &[Accepted, Profiles, Keyfile("office", 0)],
+        "",
+    )
+    .nothing_new(),
+    scenario("a lost folder of keyfiles", &[Accepted, Profiles, NoKeyfiles], "").nothing_new(),
+    scenario(
+        "everything lost on the boot partition",
+        &[Accepted, Profiles, NoBootFile, NoKeyfiles],
+        "",
+    )
+    .nothing_new(),
+    scenario(
+        "everything lost, then a change",
+        &[Accepted, Profiles, NoBootFile, NoKeyfiles],
+        "set hostname \"new\"",
+    ),
     scenario("growth over blocks", &[Accepted], "fill app.note 24000"),
     scenario(
         "shrinking over blocks",
@@ -165,6 +273,20 @@ impl Before {
             }
             BootFile(text) => fs::write(file, text).unwrap(),
             NoBootFile => fs::remove_file(file).unwrap(),
+            Profiles => {
+                Keyfile("office", 60).happen(state, boot);
+                Keyfile("guest.nmconnection", 700).happen(state, boot);
+                start();
+            }
+            Keyfile(name, size) => {
+                let folder = boot.join(KEYFILES);
+                fs::create_dir_all(&folder).unwrap();
+                let lines = format!("[connection]\nid={name}-{size}\n{}", "#\n".repeat(*size / 2));
+                let text: String = lines.chars().take(*size).collect();
+                fs::write(folder.join(name), text).unwrap();
+            }
+            NoKeyfile(name) => fs::remove_file(boot.join(KEYFILES).join(name)).unwrap(),
+            NoKeyfiles => fs::remove_dir_all(boot.join(KEYFILES)).unwrap(),
         }
     }
 }

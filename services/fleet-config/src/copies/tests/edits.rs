@@ -36,11 +36,113 @@ fn a_stale_copy_does_not_revert_a_change() {
     assert!(copies.accepted().get(&path("mine.x")).is_some());
     let exported = Document::parse(device.on_boot().as_bytes()).unwrap();
     assert!(exported == *copies.accepted(), "what was kept is written back");
+    // Who meant it hears of it, also after a restart.
+    let said = copies.problem();
+    assert!(
+        said.contains("changed since: ntpServers, mine.x; to put one back"),
+        "{said}"
+    );
+    assert_eq!(device.start().problem(), said);
     // As it was, it is a revert on purpose.
     device.edit(&stale);
     copies.import();
+    assert_eq!(copies.problem(), "");
     assert_eq!((hostname(&copies), ntp(&copies)), (Some("kitchen"), Some("a")));
     assert_eq!(device.on_boot(), stale);
+}
+
+#[test]
+fn half_of_an_edit_that_is_taken_for_stale_can_be_put_back() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a","mine":1}"#);
+    let mut copies = device.start();
+    let stale = device.on_boot();
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+    copies.set(&path("mine"), "2", "root").unwrap();
+    // Both put back by hand, and another one changed.
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    assert_eq!(ntp(&copies), Some("b"));
+    assert!(copies.problem().contains("changed since: ntpServers, mine;"));
+    // Alone in the file.
+    device.edit(device.on_boot().replace("\"b\"", "\"a\""));
+    copies.import();
+    assert_eq!((ntp(&copies), copies.problem().as_str()), (Some("a"), ""));
+
+    device.edit(stale.replace("kitchen", "attic"));
+    copies.import();
+    assert!(
+        copies.problem().contains("changed since: mine;"),
+        "{}",
+        copies.problem()
+    );
+    // By a call.
+    copies.set(&path("mine"), "1", "root").unwrap();
+    assert_eq!(copies.problem(), "");
+    assert_eq!(device.start().problem(), "");
+}
+
+#[test]
+fn what_was_kept_is_told_until_it_is_overtaken() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    let stale = device.on_boot();
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    // A change that is refused, and a file that is: it is still to be told.
+    copies.set(&path("hostname"), "7", "root").unwrap_err();
+    device.edit("{");
+    copies.import();
+    settle(&mut copies);
+    assert!(
+        copies.problem().contains("changed since: ntpServers;"),
+        "{}",
+        copies.problem()
+    );
+    // A release that does not know of it lets it lie, and goes on.
+    drop(copies);
+    let store = Store::at(device.path("state"));
+    let mut stored = store.load().unwrap().unwrap();
+    stored.revision += 1;
+    store.save(&stored).unwrap();
+    assert!(!device.start().problem().contains("changed since"));
+}
+
+#[test]
+fn an_export_that_is_late_is_no_edit() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let mut copies = device.start();
+    copies.set(&path("mine"), "1", "root").unwrap();
+    let before = device.on_boot();
+    // Nothing is known of the file while a change is made: another one is in its place, then it is there again.
+    copies.seen = None;
+    copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+    copies.is_unexported = true;
+    device.edit(&before);
+    copies.import();
+    assert_eq!((ntp(&copies), copies.problem().as_str()), (Some("b"), ""));
+    assert!(device.on_boot().contains("\"b\""));
+}
+
+#[test]
+fn names_of_any_length_and_number_make_a_sentence() {
+    let many: String = (0..40)
+        .map(|n| format!("\"{}{n}\":1,", "x".repeat(300)))
+        .collect();
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    let stale = device.on_boot();
+    copies
+        .patch(0, &format!("{{{}}}", many.trim_end_matches(',')), "root")
+        .unwrap();
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    let said = copies.problem();
+    assert!(
+        said.contains("…, xxx") && said.contains(" and 24 more;"),
+        "{said}"
+    );
+    assert!(said.len() < 2048, "{}", said.len());
 }
 
 #[test]

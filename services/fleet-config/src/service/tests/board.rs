@@ -70,6 +70,73 @@ async fn certificates_come_and_go_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_bad_certificate_leaves_the_one_before_over_a_restart() {
+    let (test, service, config) = started(&format!(r#"{{"balenaRootCA":"{ENCODED}"}}"#)).await;
+    let other = ENCODED.replace(
+        "S0K",
+        "S0KLS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BQXdBREFCCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K",
+    );
+    let good = "if grep -q MAAwADAB; then echo '\"CN=x\" is no authority' >&2; exit 65; fi; \
+                echo 0123abcd 0 4000000000 CN=An authority";
+    checker(&test, good);
+
+    // By a call: it is not made, and the caller hears why.
+    let refused = config
+        .set("balenaRootCA", &format!("\"{other}\""))
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("balenaRootCA: \"CN=x\" is no authority"),
+        "{refused}"
+    );
+    assert_eq!(row(&config, "balenaRootCA").await.0, "applied");
+
+    // By an edit, with another key.
+    let edit = format!(r#"{{"balenaRootCA":"{other}","hostname":"hall"}}"#);
+    std::fs::write(test.path("boot/config.json"), edit).unwrap();
+    eventually(async || row(&config, "hostname").await.1 == r#""hall""#).await;
+    let refused = (
+        "refused".to_owned(),
+        r#"["CN=An authority"]"#.to_owned(),
+        "\"CN=x\" is no authority".to_owned(),
+    );
+    assert_eq!(row(&config, "balenaRootCA").await, refused);
+    let revision = config.read().await.unwrap().revision;
+    service.abort();
+    let _ = service.await;
+
+    // The next boot: nothing is mounted, and the one before is trusted again.
+    std::fs::remove_dir_all(test.path("run/ca")).unwrap();
+    std::fs::remove_file(test.path("certificates")).unwrap();
+    symlink(test.path("image"), test.path("certificates")).unwrap();
+    let Test { folder, .. } = test;
+    let test = Test::at(folder).await;
+    let (service, config) = test.start().await;
+    assert_eq!(row(&config, "balenaRootCA").await, refused);
+    assert!(test.path("certificates/0123abcd.0").exists());
+    assert_eq!(config.read().await.unwrap().revision, revision);
+
+    // Nobody can look: what was refused stays so, anything else is taken by its form and judged when it is applied.
+    checker(&test, "exit 1");
+    config.apply().await.unwrap();
+    let cannot = async || {
+        let (state, _, detail) = row(&config, "balenaRootCA").await;
+        assert!(
+            state == "refused" && detail.contains("cannot be looked at"),
+            "{detail}"
+        );
+    };
+    cannot().await;
+    assert_eq!(config.read().await.unwrap().revision, revision);
+    let twice = format!("\"{ENCODED}{ENCODED}\"");
+    assert_eq!(config.set("balenaRootCA", &twice).await.unwrap(), revision + 1);
+    cannot().await;
+    service.abort();
+}
+
+#[tokio::test]
 async fn an_expired_certificate_is_left_out_and_named() {
     // Two blocks that differ: the second has another body.
     const TWO: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BQXdBREFBCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0KLS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1BQXdBREFCCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K";
