@@ -42,6 +42,8 @@ pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
         (LOGGED_MIB << 20) / 100
     );
     let mut count = |what, script: &str| -> anyhow::Result<Row> {
+        // What the step before left to write is not this one's.
+        device.run("sync")?.succeeds()?;
         let before = flash::written(&mut device, PARTITIONS)?;
         device.run(script)?.succeeds()?;
         let after = flash::written(&mut device, PARTITIONS)?;
