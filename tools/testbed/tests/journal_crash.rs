@@ -149,7 +149,7 @@ fn a_cut_costs_the_sync_interval_and_nothing_that_is_synced_at_once() -> Result<
         ],
     )?;
     goes_on(&mut device)?;
-    device.run(sync)?.says("active")?;
+    device.soon(Duration::from_secs(120), sync, "active")?;
     device
         .run("fleet config unset os.journal.syncLevel")?
         .succeeds()?;
