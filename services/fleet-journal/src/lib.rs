@@ -5,6 +5,7 @@
 //! `docs/journal.md`.
 
 mod mount;
+mod reboot;
 mod service;
 mod storage;
 mod switch;

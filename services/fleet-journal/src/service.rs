@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use zbus::{Connection, Variant};
 
 use crate::storage::{Mode, Storage};
-use crate::switch;
+use crate::{reboot, switch};
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 const PLACE: Place = Place {
@@ -72,6 +72,8 @@ impl Object for Journal {
             "Configured" => self.storage.configured().to_string().into(),
             "Usage" => self.storage.usage().into(),
             "Problem" => self.storage.problem().into(),
+            "RebootReason" => reboot::published().reason.into(),
+            "RebootDetail" => reboot::published().detail.into(),
             _ => return None,
         })
     }

@@ -23,6 +23,10 @@ pub struct Journal {
     pub usage: u64,
     /// What is wrong, as a sentence; empty if nothing is.
     pub problem: String,
+    /// `panic`, `watchdog`, `requested`, `power` or `unknown`: why the last run ended.
+    pub reboot_reason: String,
+    /// A sentence on it, without a full stop.
+    pub reboot_detail: String,
 }
 
 impl From<Properties> for Journal {
@@ -32,6 +36,8 @@ impl From<Properties> for Journal {
             configured: properties.text("Configured").to_owned(),
             usage: properties.long("Usage"),
             problem: properties.text("Problem").to_owned(),
+            reboot_reason: properties.text("RebootReason").to_owned(),
+            reboot_detail: properties.text("RebootDetail").to_owned(),
         }
     }
 }

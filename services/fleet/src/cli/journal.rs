@@ -32,6 +32,7 @@ impl Logging {
             "configured": self.0.configured,
             "usage_bytes": self.0.usage,
             "problem": self.0.problem,
+            "reboot": Reboot::of(&self.0).json(),
         })
     }
 
@@ -55,6 +56,37 @@ impl Logging {
             sentence += &format!("\nProblem: {}", self.0.problem);
         }
         sentence
+    }
+}
+
+/// Why the last run ended.
+pub(super) struct Reboot {
+    reason: String,
+    detail: String,
+}
+
+impl Reboot {
+    /// As the journal service publishes it.
+    pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
+        let journal = JournalProxy::new(connection).read().await?;
+        Ok(Self::of(&journal))
+    }
+
+    fn of(journal: &Journal) -> Self {
+        Self {
+            reason: journal.reboot_reason.clone(),
+            detail: journal.reboot_detail.clone(),
+        }
+    }
+
+    /// For scripts.
+    pub(super) fn json(&self) -> Value {
+        json!({"reason": self.reason, "detail": self.detail})
+    }
+
+    /// For people.
+    pub(super) fn sentence(&self) -> String {
+        format!("{}: {}.", self.reason, self.detail)
     }
 }
 
@@ -85,7 +117,8 @@ async fn show(connection: &zbus::Connection, json: bool) -> Result<Exit, Failure
     if json {
         output::json(&logging.json())
     } else {
-        output::line(&logging.sentence())
+        output::line(&logging.sentence())?;
+        output::line(&format!("Last reboot: {}", Reboot::of(&logging.0).sentence()))
     }
 }
 
