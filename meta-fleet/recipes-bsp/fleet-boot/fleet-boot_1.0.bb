@@ -23,7 +23,12 @@ FLEET_LOADER = "u-boot"
 FLEET_LOADER:qemuall = "grub"
 
 # systemd would otherwise mount an EFI system partition by itself; dist/etc/fstab says what is mounted.
-FLEET_KERNEL_ARGS ?= "ro rootwait init=${libexecdir}/fleet/fleet-preinit systemd.gpt_auto=no"
+# A panic restarts the device after 10 s; the kernel's default is to stop there for ever.
+FLEET_KERNEL_ARGS ?= "ro rootwait init=${libexecdir}/fleet/fleet-preinit systemd.gpt_auto=no panic=10"
+# RAM that keeps a panicking kernel's last lines over the reset (admin-guide/ramoops of the kernel). Not where the
+# firmware's own variables do: only one of the two can.
+FLEET_PSTORE_ARGS ?= "reserve_mem=256K:4096:oops ramoops.mem_name=oops ramoops.record_size=0x8000"
+FLEET_PSTORE_ARGS:qemux86-64 ?= ""
 FLEET_CONSOLE ?= "ttyS0,115200"
 FLEET_CONSOLE:qemuarm64 = "ttyAMA0,115200"
 # The Pi's firmware names the console in the arguments it hands over.
@@ -37,7 +42,7 @@ FLEET_BOOTCMD = "booti"
 FLEET_BOOTCMD:beaglebone-yocto = "bootz"
 
 do_compile() {
-    arguments="${FLEET_KERNEL_ARGS} ${@'console=%s' % d.getVar('FLEET_CONSOLE') if d.getVar('FLEET_CONSOLE') else ''}"
+    arguments="${FLEET_KERNEL_ARGS} ${FLEET_PSTORE_ARGS} ${@'console=%s' % d.getVar('FLEET_CONSOLE') if d.getVar('FLEET_CONSOLE') else ''}"
     for template in grub.cfg boot.cmd; do
         sed -e "s#@ARGUMENTS@#$arguments#" -e 's#@KERNEL@#${KERNEL_IMAGETYPE}#' \
             -e 's#@FDT@#${FLEET_FDT}#' -e 's#@BOOT@#${FLEET_BOOTCMD}#' \

@@ -39,7 +39,9 @@ do_install() {
 
 # The units of dist/ that have an [Install] section.
 SYSTEMD_SERVICE:${PN} = "fleet-config.service \
+                         fleet-console-tail.service \
                          fleet-host-keys.service \
+                         fleet-reboot-reason.service \
                          fleet-watch.service"
 
 FILES:${PN} += "${datadir}/bash-completion \
@@ -49,6 +51,7 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${nonarch_libdir}/NetworkManager \
                 ${nonarch_libdir}/fleet \
                 ${nonarch_libdir}/repart.d \
+                ${nonarch_libdir}/sysctl.d \
                 ${nonarch_libdir}/sysusers.d \
                 ${nonarch_libdir}/tmpfiles.d \
                 ${nonarch_libdir}/udev \

@@ -50,5 +50,13 @@ pub const UDEV_RULES: &str = "/run/udev/rules.d";
 pub const UDEV_CONTROL: &str = "/run/udev/control";
 /// The published connectivity (reached by people as `/run/fleet/connectivity.json`).
 pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
+/// How the last run ended, if it ended in order; what notes that this one runs (`fleet-reboot-reason`).
+pub const LAST_RUN: &str = "/var/lib/fleet/reboot/last-run";
+/// What was noted of the run before this one.
+pub const RUN_LAST_RUN: &str = "/run/fleet/reboot/last-run";
+/// What the kernel panicked of at the end of the last run; absent if it did not, or left nothing.
+pub const RUN_PANIC: &str = "/run/fleet/reboot/panic";
+/// Why the last run ended (reached by people as `/run/fleet/reboot-reason.json`).
+pub const REBOOT_REASON: &str = "/run/fleet/reboot/reason.json";
 /// Product defaults; drop-ins are in the folder of the same name with `.d` appended.
 pub const DEFAULTS: &str = "/usr/lib/fleet/fleet.toml";

@@ -140,7 +140,7 @@ mod tests {
 
     const CONFIG: u32 = 560;
     const JOURNAL: u32 = 562;
-    const JOURNAL_SYNC: u32 = 564;
+    const JOURNAL_SYNC: u32 = 567;
 
     fn users() -> Users {
         Users {
@@ -170,7 +170,7 @@ mod tests {
                     "{verb:?} by {service:?}"
                 );
             }
-            for stranger in [1, 561, 565, 1000, 65534, u32::MAX] {
+            for stranger in [1, 561, 564, 565, 1000, 65534, u32::MAX] {
                 assert!(!allowed(&users, verb, stranger), "{verb:?} by {stranger}");
             }
         }

@@ -12,6 +12,7 @@ mod intent;
 mod limits;
 mod mode;
 mod mount;
+mod reboot;
 mod service;
 mod storage;
 mod switch;

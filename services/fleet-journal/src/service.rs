@@ -17,6 +17,7 @@ use crate::decision::{Decision, decide};
 use crate::intent::{Intent, Temporary};
 use crate::limits::{Limits, Stricter};
 use crate::mode::Mode;
+use crate::reboot;
 use crate::storage::Storage;
 use crate::switch::{AGAIN, Outcome, reconcile};
 
@@ -336,6 +337,8 @@ impl Object for Journal {
             "MaxUse" => self.limits().max_use.into(),
             "KeepFree" => self.limits().keep_free.into(),
             "Problem" => self.problem().into(),
+            "RebootReason" => reboot::published().reason.into(),
+            "RebootDetail" => reboot::published().detail.into(),
             _ => return None,
         })
     }

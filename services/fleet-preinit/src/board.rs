@@ -13,6 +13,8 @@ use crate::etc;
 
 /// The record on the state partition.
 const RECORD: &str = "board";
+/// How the other device's last run ended.
+const LAST_RUN: &str = "reboot/last-run";
 /// The folder of the host keys on it.
 const HOST_KEYS: &str = "ssh";
 
@@ -44,6 +46,9 @@ pub(crate) fn meet(root: &Path, state: &Path, run: &Path) -> Result<(), file::Er
 /// Removes what identified the other device.
 fn forget(state: &Path) -> Result<(), file::Error> {
     file::remove(&state.join(etc::MACHINE_ID), Durability::Synced)?;
+    if let Err(error) = file::remove(&state.join(LAST_RUN), Durability::Synced) {
+        crate::kmsg::warn(&error.to_string());
+    }
     let keys = state.join(HOST_KEYS);
     let names = match file::names(&keys) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -71,12 +76,16 @@ mod tests {
         let serial = root.join("proc/device-tree/serial-number");
         fs::create_dir_all(serial.parent().unwrap()).unwrap();
         fs::create_dir_all(state.join("ssh")).unwrap();
+        fs::create_dir_all(state.join("reboot")).unwrap();
         let there = || {
             let keys = file::names(&state.join("ssh")).unwrap();
-            (state.join("machine-id").exists(), keys.len())
+            let last_run = state.join("reboot/last-run").exists();
+            assert_eq!(last_run, state.join("machine-id").exists());
+            (last_run, keys.len())
         };
         let identify = || {
             fs::write(state.join("machine-id"), "x").unwrap();
+            fs::write(state.join("reboot/last-run"), "x").unwrap();
             for name in ["ssh_host_ed25519_key", "ssh_host_ed25519_key.pub", "other"] {
                 fs::write(state.join("ssh").join(name), "x").unwrap();
             }

@@ -28,6 +28,7 @@ fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
         Some("fleet-journal") => fleet_journal::main(),
         Some("fleet-journal-sync") => fleet_journal_sync::main(),
         Some("fleet-preinit") => fleet_preinit::main(arguments),
+        Some("fleet-reboot-reason") => fleet_reboot_reason::main(arguments),
         Some("fleet-regdomain") => fleet_regdomain::main(),
         Some("fleet-watch") => fleet_watch::main(),
         _ => cli::main(arguments),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::boot::{Boot, Tier};
 use crate::disk;
@@ -99,6 +99,22 @@ impl Device {
     pub fn reboot(&mut self) -> Result<Duration> {
         self.be_there()?;
         self.guest.reboot(Instant::now() + self.timeout)?;
+        self.started = Instant::now();
+        self.settle()
+    }
+
+    /// Switches off in order, then on again, and waits until the device has settled; returns how long that took.
+    pub fn switch_off_and_on(&mut self) -> Result<Duration> {
+        self.run("systemctl poweroff")?.succeeds()?;
+        let deadline = Instant::now() + self.timeout;
+        while self.guest.check().is_ok() {
+            ensure!(
+                Instant::now() < deadline,
+                "the guest has not switched itself off in time"
+            );
+            std::thread::sleep(self.guest.patience());
+        }
+        self.guest.start()?;
         self.started = Instant::now();
         self.settle()
     }

@@ -118,6 +118,8 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-helper",
         "fleet-host-keys",
         "fleet-regdomain",
+        "fleet-console-tail",
+        "fleet-reboot-reason",
     ] {
         device
             .run(&format!(

@@ -82,6 +82,7 @@ fn status_has_a_plain_sentence_for_each_subject() -> Result<()> {
         ("Connectivity", "online (internet) on "),
         ("Logging", "volatile: in RAM"),
         ("State", "kept on the state partition."),
+        ("Last reboot", "unknown: there is no record of an earlier run"),
         ("System", "running"),
     ] {
         let text = status.text();

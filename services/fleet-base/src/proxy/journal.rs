@@ -33,6 +33,10 @@ pub struct Journal {
     pub keep_free: u64,
     /// What is wrong, as a sentence; empty if nothing is.
     pub problem: String,
+    /// `panic`, `watchdog`, `requested`, `power` or `unknown`: why the last run ended.
+    pub reboot_reason: String,
+    /// A sentence on it, without a full stop.
+    pub reboot_detail: String,
 }
 
 impl From<Properties> for Journal {
@@ -48,6 +52,8 @@ impl From<Properties> for Journal {
             max_use: properties.long("MaxUse"),
             keep_free: properties.long("KeepFree"),
             problem: text("Problem"),
+            reboot_reason: text("RebootReason"),
+            reboot_detail: text("RebootDetail"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use zbus::{Connection, OwnedObjectPath, Variant};
+use zbus::{Connection, OwnedObjectPath, Structure, Variant};
 
 use crate::peer::Peer;
 use crate::pending::Pending;
@@ -131,8 +131,37 @@ impl ManagerProxy {
         Box::pin(async move { self.0.call(PATH, MANAGER, "GetUnit", arguments).await?.take() })
     }
 
+    /// The units that have a start job, waiting or running.
+    pub fn starting(&self) -> Pending<'_, zbus::Result<Vec<String>>> {
+        Box::pin(async move {
+            let mut values = self.0.call(PATH, MANAGER, "ListJobs", Vec::new()).await?;
+            let jobs: Vec<Job> = values.take()?;
+            let starts = jobs.into_iter().filter(|job| job.kind == "start");
+            Ok(starts.map(|job| job.unit).collect())
+        })
+    }
+
     /// The state of the system as `systemctl is-system-running` shows it.
     pub async fn system_state(&self) -> zbus::Result<String> {
         self.0.text(PATH, MANAGER, "SystemState").await
+    }
+}
+
+/// What is queued for a unit: the beginning of an element of `ListJobs`, `(usssoo)`.
+struct Job {
+    unit: String,
+    kind: String,
+}
+
+impl TryFrom<Variant<'static>> for Job {
+    type Error = zbus::Error;
+
+    fn try_from(value: Variant<'static>) -> zbus::Result<Self> {
+        let mut fields = Structure::try_from(value)?.into_fields().into_iter().skip(1);
+        let mut text = || fields.next().ok_or(zbus::Error::IncorrectType)?.try_into();
+        Ok(Self {
+            unit: text()?,
+            kind: text()?,
+        })
     }
 }

@@ -28,27 +28,19 @@ impl Logging {
 
     /// For scripts.
     pub(super) fn json(&self) -> Value {
-        let Journal {
-            mode,
-            wanted,
-            configured,
-            temporary,
-            temporary_remaining,
-            usage,
-            max_use,
-            keep_free,
-            problem,
-        } = &self.0;
+        let journal = &self.0;
+        let is_temporary = !journal.temporary.is_empty();
         json!({
-            "mode": mode,
-            "wanted": wanted,
-            "configured": configured,
-            "override": (!temporary.is_empty()).then_some(temporary),
-            "override_remaining_seconds": (!temporary.is_empty()).then_some(temporary_remaining),
-            "usage_bytes": usage,
-            "max_use_bytes": max_use,
-            "keep_free_bytes": keep_free,
-            "problem": problem,
+            "mode": journal.mode,
+            "wanted": journal.wanted,
+            "configured": journal.configured,
+            "override": is_temporary.then_some(&journal.temporary),
+            "override_remaining_seconds": is_temporary.then_some(journal.temporary_remaining),
+            "usage_bytes": journal.usage,
+            "max_use_bytes": journal.max_use,
+            "keep_free_bytes": journal.keep_free,
+            "problem": journal.problem,
+            "reboot": Reboot::of(journal).json(),
         })
     }
 
@@ -78,6 +70,37 @@ impl Logging {
             sentence += &format!("\nProblem: {}", journal.problem);
         }
         sentence
+    }
+}
+
+/// Why the last run ended.
+pub(super) struct Reboot {
+    reason: String,
+    detail: String,
+}
+
+impl Reboot {
+    /// As the journal service publishes it.
+    pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
+        let journal = JournalProxy::new(connection).read().await?;
+        Ok(Self::of(&journal))
+    }
+
+    fn of(journal: &Journal) -> Self {
+        Self {
+            reason: journal.reboot_reason.clone(),
+            detail: journal.reboot_detail.clone(),
+        }
+    }
+
+    /// For scripts.
+    pub(super) fn json(&self) -> Value {
+        json!({"reason": self.reason, "detail": self.detail})
+    }
+
+    /// For people.
+    pub(super) fn sentence(&self) -> String {
+        format!("{}: {}.", self.reason, self.detail)
     }
 }
 
@@ -136,7 +159,8 @@ async fn show(connection: &zbus::Connection, json: bool) -> Result<Exit, Failure
     if json {
         output::json(&logging.json())
     } else {
-        output::line(&logging.sentence())
+        output::line(&logging.sentence())?;
+        output::line(&format!("Last reboot: {}", Reboot::of(&logging.0).sentence()))
     }
 }
 

@@ -14,7 +14,7 @@ use super::config::Configuration;
 use super::connection;
 use super::connectivity::Connectivity;
 use super::failure::Failure;
-use super::journal::Logging;
+use super::journal::{Logging, Reboot};
 use super::output;
 
 /// One subject: its name for people and for scripts, and what was found.
@@ -52,6 +52,11 @@ pub(super) async fn show(json: bool) -> Result<Exit, Failure> {
             title: "State",
             name: "state",
             found: Ok(state()),
+        },
+        Subject {
+            title: "Last reboot",
+            name: "reboot",
+            found: reboot(&connection).await,
         },
         Subject {
             title: "System",
@@ -112,6 +117,13 @@ async fn connectivity(connection: &zbus::Connection) -> Found {
 
 async fn logging(connection: &zbus::Connection) -> Found {
     let found = Logging::read(connection)
+        .await
+        .map_err(|error| Failure::call("fleet-journal", &error))?;
+    Ok((found.sentence(), found.json()))
+}
+
+async fn reboot(connection: &zbus::Connection) -> Found {
+    let found = Reboot::read(connection)
         .await
         .map_err(|error| Failure::call("fleet-journal", &error))?;
     Ok((found.sentence(), found.json()))

@@ -1,0 +1,3 @@
+FILESEXTRAPATHS:prepend:fleet := "${THISDIR}/linux-raspberrypi:"
+
+SRC_URI:append:fleet = " file://fleet.cfg"
