@@ -211,7 +211,7 @@ pub(crate) fn is_secret(path: &KeyPath) -> bool {
 }
 
 /// Other software keeps its secrets under names of its own; better one hidden too many than one shown.
-fn sounds_secret(name: &str) -> bool {
+pub(crate) fn sounds_secret(name: &str) -> bool {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = name.to_ascii_lowercase();
     [

@@ -28,6 +28,7 @@ mod uuid;
 mod vpn;
 mod watchdog;
 
+pub(crate) use base64::decode as decode_base64;
 pub use check_uri::{CheckResponse, CheckUri};
 pub use country::Country;
 pub use hostname::Hostname;
