@@ -4,7 +4,9 @@
 //! it back to RAM, both live, and a flag on the state partition decides what the next boot does. See
 //! `docs/journal.md`.
 
+pub mod export_format;
 mod mount;
+pub mod redaction;
 mod service;
 mod storage;
 mod switch;
