@@ -168,7 +168,12 @@ impl Found {
             if is_secret {
                 self.word(value);
                 // g_key_file_get_string(): what `\` stands for.
-                self.word(&value.replace("\\s", " ").replace("\\;", ";").replace("\\\\", "\\"));
+                self.word(
+                    &value
+                        .replace("\\s", " ")
+                        .replace("\\;", ";")
+                        .replace("\\\\", "\\"),
+                );
             }
         }
     }

@@ -78,7 +78,9 @@ impl Redaction {
         // Where the secret ends that is being left out, and up to where the value is dealt with.
         let (mut secret_end, mut done) = (0, 0);
         for at in 0..value.len() {
-            let Some(length) = self.longest(value, at) else { continue };
+            let Some(length) = self.longest(value, at) else {
+                continue;
+            };
             let redacted = redacted.get_or_insert_default();
             // Secrets that overlap are one.
             if at >= secret_end {
@@ -112,7 +114,9 @@ impl Redaction {
             let length = pattern.bytes.len();
             rest.starts_with(&pattern.bytes)
                 && !(pattern.is_word
-                    && (at.checked_sub(1).is_some_and(|before| value[before].is_ascii_alphanumeric())
+                    && (at
+                        .checked_sub(1)
+                        .is_some_and(|before| value[before].is_ascii_alphanumeric())
                         || rest.get(length).is_some_and(u8::is_ascii_alphanumeric)))
         });
         found.map(|pattern| pattern.bytes.len()).max()
@@ -189,7 +193,9 @@ const FOR_ADDRESSES: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 /// The base64 of bytes after `shift` blank ones, padded.
 fn base64(bytes: &[u8], shift: usize, digits: &[u8; 64]) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(bytes.len() / 3 * 4 + 8);
-    let shifted: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
+    let shifted: Vec<u8> = std::iter::repeat_n(0, shift)
+        .chain(bytes.iter().copied())
+        .collect();
     for chunk in shifted.chunks(3) {
         let byte = |index| u32::from(chunk.get(index).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
@@ -249,7 +255,10 @@ mod tests {
 
     #[test]
     fn overlapping_secrets_are_one() {
-        assert_eq!(redacted(&["abcdef", "defghi", "abcdefgh"], "xabcdefghiy"), "x[redacted]y");
+        assert_eq!(
+            redacted(&["abcdef", "defghi", "abcdefgh"], "xabcdefghiy"),
+            "x[redacted]y"
+        );
         assert_eq!(redacted(&["abcabc"], "abcabcabcabcab"), "[redacted]ab");
         assert_eq!(redacted(&["aaaaaa"], "aaaaaaaa"), "[redacted]");
         assert_eq!(redacted(&["abcdef"], "abcdefabcdef"), "[redacted][redacted]");

@@ -84,7 +84,9 @@ impl Stored {
 
     /// Every configuration in it: the accepted one, and the boot partition's with what was refused of that.
     pub(crate) fn documents(&self) -> impl Iterator<Item = Document> {
-        [self.document.clone(), self.boot.document()].into_iter().flatten()
+        [self.document.clone(), self.boot.document()]
+            .into_iter()
+            .flatten()
     }
 
     /// `None`: it is not of this shape.

@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 mod apply;
+mod export;
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,7 +10,9 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::failure::Failure;
 #[cfg(feature = "workstation")]
 use super::rollout;
+use crate::cli::journal::export as journal_export;
 use apply::Apply;
+use export::Export;
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub(super) enum Command {
     JournalStatus,
     JournalPersist,
     JournalVolatile,
+    JournalExport(Box<journal_export::Options>),
 }
 
 /// Reads the arguments after the program's name.
@@ -49,6 +53,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let (mut json, mut help) = (false, false);
     let mut words: Vec<OsString> = Vec::new();
     let mut apply = Apply::default();
+    let mut export = Export::default();
     while let Some(argument) = parser.next().map_err(Failure::usage)? {
         match argument {
             Arg::Long("json") => json = true,
@@ -70,7 +75,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
             }
             Arg::Long(name) => {
                 let name = name.to_owned();
-                if !apply.take(&name, &mut parser)? {
+                if !apply.take(&name, &mut parser)? && !export.take(&name, &mut parser)? {
                     return Err(Failure::usage(Arg::Long(&name).unexpected()));
                 }
             }
@@ -80,7 +85,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let command = if help {
         Command::Help(texts(&words)?)
     } else {
-        apply.complete(command(&words)?)?
+        export.complete(apply.complete(command(&words)?)?)?
     };
     Ok(Invocation { json, command })
 }
@@ -130,6 +135,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         ["journal", "status"] => Command::JournalStatus,
         ["journal", "persist"] => Command::JournalPersist,
         ["journal", "volatile"] => Command::JournalVolatile,
+        ["journal", "export"] => Command::JournalExport(Box::default()),
         ["config", "get" | "unset"] => return Err(Failure::usage("which KEY?")),
         ["config", "set"] => return Err(Failure::usage("which KEY and VALUE?")),
         ["config", "set", key] => return Err(Failure::usage(format!("which VALUE for {key}?"))),
@@ -144,7 +150,11 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
                 "config what? show, get, set, unset, check, apply, history or revert",
             ));
         }
-        ["journal"] => return Err(Failure::usage("journal what? status, persist or volatile")),
+        ["journal"] => {
+            return Err(Failure::usage(
+                "journal what? status, persist, volatile or export",
+            ));
+        }
         ["status" | "connectivity", extra, ..]
         | ["config", "show" | "history", extra, ..]
         | [
@@ -155,7 +165,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
             ..,
         ]
         | ["config", "set", _, _, extra, ..]
-        | ["journal", "status" | "persist" | "volatile", extra, ..] => {
+        | ["journal", "status" | "persist" | "volatile" | "export", extra, ..] => {
             return Err(Failure::usage(format!("unexpected argument {extra:?}")));
         }
         [group @ ("config" | "journal"), unknown, ..] => {

@@ -1,5 +1,7 @@
 //! `fleet journal`.
 
+pub(super) mod export;
+
 use std::time::Duration;
 
 use fleet_base::exit::Exit;

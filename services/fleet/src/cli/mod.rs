@@ -57,6 +57,7 @@ fn run(invocation: &Invocation) -> Result<Exit, Failure> {
         Command::JournalStatus => wait(journal::status(json)),
         Command::JournalPersist => wait(journal::persist(json)),
         Command::JournalVolatile => wait(journal::volatile(json)),
+        Command::JournalExport(options) => wait(journal::export::run(options, json)),
     }
 }
 
