@@ -11,6 +11,8 @@ pub const STATE: &str = "/var/lib/fleet";
 pub const STATE_CONFIG: &str = "/var/lib/fleet/config";
 /// Exists if the journal is to be persistent from the next boot on.
 pub const JOURNAL_FLAG: &str = "/var/lib/fleet/journal/persistent";
+/// How far the journal has been uploaded.
+pub const UPLOAD_CURSOR: &str = "/var/lib/fleet/journal-upload-cursor";
 /// ssh host keys.
 pub const SSH_HOST_KEYS: &str = "/var/lib/fleet/ssh";
 /// ssh host keys for one boot, when the state partition cannot hold them.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::value::{
-    CheckResponse, CheckUri, Country, Hostname, KeepFree, MaxUse, NONE, NameServers, NamedRule, NoProxy,
-    Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, TimeServers,
-    Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
+    CheckResponse, CheckUri, ClientCertificate, ClientKey, CollectorUrl, Country, Hostname, KeepFree, MaxUse,
+    NONE, NameServers, NamedRule, NoProxy, Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention,
+    RootCa, Seconds, SshKey, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -40,6 +40,8 @@ pub struct Config {
     pub timezone: Option<Timezone>,
     /// `os.journal.*`.
     pub journal: JournalLimits,
+    /// `os.journal.upload.*`.
+    pub upload: Upload,
     /// `os.sysctl`: the entries that are good.
     pub parameters: Parameters,
     /// `os.proxy.*`.
@@ -67,6 +69,26 @@ pub struct JournalLimits {
     pub rate_interval: Option<RateInterval>,
     /// `os.journal.rateLimit.burst`.
     pub rate_burst: Option<RateBurst>,
+}
+
+/// Whom the journal is uploaded to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upload {
+    /// `os.journal.upload.url`. `None`: it is not uploaded.
+    pub url: Option<CollectorUrl>,
+    /// `os.journal.upload.certificate`.
+    pub certificate: Option<ClientCertificate>,
+    /// `os.journal.upload.key`.
+    pub key: Option<ClientKey>,
+}
+
+impl Upload {
+    /// Who this device is to the collector. Certificate and key go together, and only TLS has them.
+    #[must_use]
+    pub fn client(&self) -> Option<(&ClientCertificate, &ClientKey)> {
+        self.url.as_ref().filter(|url| url.is_https())?;
+        Some((self.certificate.as_ref()?, self.key.as_ref()?))
+    }
 }
 
 /// The HTTP proxy.
@@ -141,6 +163,11 @@ impl Config {
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
             timezone: key(document, "os.timezone", timezone),
             journal: JournalLimits::read(document),
+            upload: Upload {
+                url: key(document, "os.journal.upload.url", collector),
+                certificate: key(document, "os.journal.upload.certificate", client_certificate),
+                key: key(document, "os.journal.upload.key", client_key),
+            },
             parameters: document
                 .setting("os.sysctl")
                 .map(Parameters::read)
@@ -295,6 +322,39 @@ fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
         "" => Ok(None),
         encoded => RootCa::try_from(encoded).map(Some),
     }
+}
+
+fn collector(value: &Value) -> Result<Option<CollectorUrl>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        address => CollectorUrl::try_from(address).map(Some),
+    }
+}
+
+fn client_certificate(value: &Value) -> Result<Option<ClientCertificate>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => ClientCertificate::try_from(encoded).map(Some),
+    }
+}
+
+fn client_key(value: &Value) -> Result<Option<ClientKey>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => ClientKey::try_from(encoded).map(Some),
+    }
+}
+
+pub(crate) fn check_collector(value: &Value) -> Result<(), Refusal> {
+    collector(value).map(drop)
+}
+
+pub(crate) fn check_client_certificate(value: &Value) -> Result<(), Refusal> {
+    client_certificate(value).map(drop)
+}
+
+pub(crate) fn check_client_key(value: &Value) -> Result<(), Refusal> {
+    client_key(value).map(drop)
 }
 
 pub(crate) fn check_country(value: &Value) -> Result<(), Refusal> {

@@ -46,6 +46,7 @@ pub(crate) struct Effects {
     pub(crate) proxy: Effect,
     pub(crate) watchdog: Effect,
     pub(crate) journal_limits: Effect,
+    pub(crate) upload: Effect,
     pub(crate) root_ca: Effect,
     pub(crate) udev_rules: Effect,
     pub(crate) country: Effect,
@@ -65,6 +66,8 @@ pub(crate) struct Effects {
     pub(crate) watchdog_in_force: Option<WatchdogInForce>,
     /// What journald has read.
     pub(crate) limits_in_force: Option<String>,
+    /// Why the collector does not take the journal; empty if it does, or nothing is known against it.
+    pub(crate) upload_reason: String,
     /// The additional certificates that are trusted.
     pub(crate) trusted: Vec<Trusted>,
     /// Those that stand next to them and expired.
@@ -102,6 +105,7 @@ impl Effects {
             &self.proxy,
             &self.watchdog,
             &self.journal_limits,
+            &self.upload,
             &self.root_ca,
             &self.udev_rules,
             &self.country,
@@ -125,6 +129,7 @@ impl Effects {
             Subject::Proxy => &mut self.proxy,
             Subject::Watchdog => &mut self.watchdog,
             Subject::JournalLimits => &mut self.journal_limits,
+            Subject::Upload => &mut self.upload,
             Subject::RootCa => &mut self.root_ca,
             Subject::UdevRules => &mut self.udev_rules,
             Subject::Country => &mut self.country,

@@ -69,6 +69,12 @@ pub const TABLE: &[Key] = &[
     applied("os.journal.retention", config::check_retention),
     applied("os.journal.rateLimit.interval", config::check_rate_interval),
     applied("os.journal.rateLimit.burst", config::check_rate_burst),
+    applied("os.journal.upload.url", config::check_collector),
+    applied("os.journal.upload.certificate", config::check_client_certificate),
+    Key {
+        secret: true,
+        ..applied("os.journal.upload.key", config::check_client_key)
+    },
     applied("os.sysctl", config::check_sysctl),
     applied("os.proxy.http", config::check_proxy),
     applied("os.proxy.https", config::check_proxy),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::config::{Proxy, Watchdog};
+use crate::config::{Proxy, Upload, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
 use crate::value::{Country, Hostname, Parameters, RootCa, Timezone, UdevRule};
@@ -38,6 +38,8 @@ pub(crate) enum Action {
     SetWatchdog(Watchdog),
     /// Makes journald read its limits (this text) again.
     ReloadJournalLimits(String),
+    /// Uploads the journal there, or nowhere.
+    SetUpload(Upload),
     /// Makes the trusted certificates those of the image and these.
     SetRootCa(Option<RootCa>),
     /// Makes udev's rules of ours exactly these; whether development mode allows them more.
@@ -61,6 +63,7 @@ pub(crate) enum Subject {
     Proxy,
     Watchdog,
     JournalLimits,
+    Upload,
     RootCa,
     UdevRules,
     Country,
@@ -83,6 +86,7 @@ pub(crate) struct Known {
     pub(crate) watchdog: Option<Watchdog>,
     /// What journald has read, or cannot read before the next boot.
     pub(crate) journal_limits: Option<String>,
+    pub(crate) upload: Option<Upload>,
     pub(crate) root_ca: Option<Option<RootCa>>,
     pub(crate) udev_rules: Option<Vec<UdevRule>>,
     pub(crate) country: Option<Option<Country>>,
@@ -154,6 +158,10 @@ impl Plan {
         if known.country != Some(wanted.country) {
             actions.push(Action::SetCountry(wanted.country));
         }
+        // Last: whether it gets on takes seconds to see.
+        if known.upload.as_ref() != Some(&wanted.upload) {
+            actions.push(Action::SetUpload(wanted.upload.clone()));
+        }
         Self { actions }
     }
 
@@ -180,6 +188,7 @@ impl fmt::Display for Subject {
             Self::Proxy => "the proxy is",
             Self::Watchdog => "the watchdog is",
             Self::JournalLimits => "the limits of the journal are",
+            Self::Upload => "the upload of the journal is",
             Self::RootCa => "the additional root certificates are",
             Self::UdevRules => "the udev rules are",
             Self::Country => "the country is",
@@ -206,6 +215,7 @@ impl Action {
             Self::Write(File::TimeSources, _) | Self::ReloadTimeSources(_) => Subject::Time,
             Self::Write(File::Fallback, _) => Subject::Fallback,
             Self::Write(File::JournalLimits, _) | Self::ReloadJournalLimits(_) => Subject::JournalLimits,
+            Self::SetUpload(_) => Subject::Upload,
             Self::Write(File::Proxy, _) | Self::SetProxy(_) => Subject::Proxy,
             Self::SetTimezone(_) => Subject::Timezone,
             Self::SetParameters(_) => Subject::Parameters,
@@ -260,6 +270,15 @@ impl fmt::Display for Plan {
                     )?;
                 }
                 Action::ReloadJournalLimits(_) => f.write_str("reload limits of the journal\n")?,
+                Action::SetUpload(upload) => {
+                    let url = upload.url.as_ref().map_or("nowhere", |url| url.as_str());
+                    let client = if upload.client().is_some() {
+                        " with a certificate"
+                    } else {
+                        ""
+                    };
+                    writeln!(f, "upload the journal to {url}{client}")?;
+                }
                 Action::SetRootCa(ca) => {
                     let count = ca.as_ref().map_or(0, |ca| ca.pem().matches("BEGIN").count());
                     writeln!(f, "set {count} root certificates")?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{CheckTarget, Config, JournalLimits, Proxy, Watchdog};
+use crate::config::{CheckTarget, Config, JournalLimits, Proxy, Upload, Watchdog};
 use crate::defaults::Defaults;
 use crate::keyfile::Keyfile;
 use crate::value::{
@@ -23,6 +23,7 @@ pub(crate) struct Wanted {
     pub(crate) development_mode: bool,
     pub(crate) timezone: Timezone,
     pub(crate) journal: JournalLimits,
+    pub(crate) upload: Upload,
     pub(crate) parameters: Parameters,
     pub(crate) proxy: Proxy,
     pub(crate) watchdog: Watchdog,
@@ -123,6 +124,7 @@ impl Wanted {
                 .or_else(|| defaults.timezone.clone())
                 .unwrap_or_else(Timezone::utc),
             journal: config.journal,
+            upload: config.upload,
             parameters: config.parameters,
             proxy: Proxy {
                 http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),

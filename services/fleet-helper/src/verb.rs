@@ -22,6 +22,7 @@ pub(crate) enum Verb {
     SetUdevRules,
     SetTrustStore,
     SetRegulatoryDomain,
+    SetJournalUpload,
     FlushJournal,
     RelinquishJournal,
 }
@@ -34,7 +35,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 13] = [
+const TABLE: [(Verb, Caller); 14] = [
     (Verb::SetHostname, Caller::FleetConfig),
     (Verb::ReloadTimeSources, Caller::FleetConfig),
     (Verb::SetConnectionProfiles, Caller::FleetConfig),
@@ -46,6 +47,7 @@ const TABLE: [(Verb, Caller); 13] = [
     (Verb::SetUdevRules, Caller::FleetConfig),
     (Verb::SetTrustStore, Caller::FleetConfig),
     (Verb::SetRegulatoryDomain, Caller::FleetConfig),
+    (Verb::SetJournalUpload, Caller::FleetConfig),
     (Verb::FlushJournal, Caller::FleetJournal),
     (Verb::RelinquishJournal, Caller::FleetJournal),
 ];
@@ -177,6 +179,7 @@ mod tests {
             Verb::SetUdevRules,
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
+            Verb::SetJournalUpload,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
         ] {

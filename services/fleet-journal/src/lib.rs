@@ -10,6 +10,7 @@ pub mod redaction;
 mod service;
 mod storage;
 mod switch;
+pub mod upload_cursor;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -117,6 +117,8 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-helper",
         "fleet-host-keys",
         "fleet-regdomain",
+        "fleet-upload-cursor",
+        "systemd-journal-upload",
     ] {
         device
             .run(&format!(

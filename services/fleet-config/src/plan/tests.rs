@@ -39,6 +39,7 @@ fn in_force(wanted: &Wanted) -> Known {
         proxy: Some(wanted.proxy.clone()),
         watchdog: Some(wanted.watchdog),
         journal_limits: Some(File::JournalLimits.content(wanted)),
+        upload: Some(wanted.upload.clone()),
         root_ca: Some(wanted.root_ca.clone()),
         udev_rules: Some(wanted.udev_rules.clone()),
         country: Some(wanted.country),

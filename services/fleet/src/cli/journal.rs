@@ -1,6 +1,7 @@
 //! `fleet journal`.
 
 pub(super) mod export;
+mod forwarding;
 
 use std::time::Duration;
 
@@ -84,10 +85,16 @@ pub(super) async fn volatile(json: bool) -> Result<Exit, Failure> {
 
 async fn show(connection: &zbus::Connection, json: bool) -> Result<Exit, Failure> {
     let logging = Logging::read(connection).await.map_err(failed)?;
+    let upload = forwarding::state(connection).await;
     if json {
-        output::json(&logging.json())
-    } else {
-        output::line(&logging.sentence())
+        let mut value = logging.json();
+        value["upload"] = json!(upload);
+        return output::json(&value);
+    }
+    output::line(&logging.sentence())?;
+    match upload {
+        Some(state) => output::line(forwarding::sentence(&state)),
+        None => Ok(Exit::Done),
     }
 }
 

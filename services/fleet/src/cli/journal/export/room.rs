@@ -128,7 +128,10 @@ fn spare_memory(meminfo: &Path) -> u64 {
 }
 
 /// What the file system of a folder has left for root, in bytes; 0 if that is not known.
-#[allow(clippy::useless_conversion, reason = "the numbers are narrower on a board of 32 bits")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the numbers are narrower on a board of 32 bits"
+)]
 fn free(folder: &Path) -> u64 {
     nix::sys::statvfs::statvfs(folder).map_or(0, |system| {
         u64::from(system.blocks_available()).saturating_mul(u64::from(system.fragment_size()))
