@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 LIBEXEC := /usr/libexec/fleet
 # The names that the one executable answers to (services/fleet/src/main.rs).
 APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-journal-sync \
-           fleet-preinit fleet-reboot-reason fleet-regdomain fleet-watch
+           fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor fleet-watch
 
 .PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
 

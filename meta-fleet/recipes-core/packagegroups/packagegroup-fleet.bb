@@ -33,6 +33,8 @@ RDEPENDS:${PN} = "avahi-daemon \
                    openssh-sshd \
                    openvpn \
                    procps \
+                   systemd-journal-remote \
+                   systemd-journal-upload \
                    tzdata-africa \
                    tzdata-americas \
                    tzdata-antarctica \
@@ -46,7 +48,8 @@ RDEPENDS:${PN} = "avahi-daemon \
                    tzdata-pacific \
                    util-linux-blkid \
                    util-linux-sfdisk \
-                   wireguard-tools"
+                   wireguard-tools \
+                   zstd"
 # nooelint: oelint.vars.dependsordered
 RDEPENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'wifi', 'networkmanager-wifi iw wireless-regdb-static', '', d)}"
 RDEPENDS:${PN} += "${MACHINE_EXTRA_RDEPENDS}"

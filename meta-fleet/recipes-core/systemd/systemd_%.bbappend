@@ -2,8 +2,8 @@ FILESEXTRAPATHS:prepend:fleet := "${THISDIR}/systemd:"
 
 SRC_URI:append:fleet = " file://40-fleet-layer.preset"
 
-# repart (which needs openssl) grows the data partition; pstore keeps a kernel's last words; journal-upload and
-# microhttpd (journal-remote) are for exporting the journal, in packages of their own that nothing here installs.
+# repart (which needs openssl) grows the data partition; pstore keeps a kernel's last words; microhttpd
+# (systemd-journal-remote, which writes what `fleet journal export` exports) and journal-upload make packages of their own.
 PACKAGECONFIG:append:fleet = " journal-upload microhttpd openssl pstore repart"
 # NetworkManager is the one owner of the network and of /etc/resolv.conf, chrony of the clock, and nobody logs in at a
 # serial line.

@@ -90,8 +90,9 @@ pub fn ask<'a>(
     Box::pin(run_until(program, arguments, input, limit))
 }
 
-/// Where a program is.
-fn find(program: &str) -> Option<PathBuf> {
+/// Where a program is: a name, or an absolute path.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     // An absolute path takes the place of the folder it is joined to.
     FOLDERS
         .iter()

@@ -15,6 +15,8 @@ pub enum Exit {
     Usage = 2,
     /// 65 (`EX_DATAERR`): the input data were invalid.
     InvalidData = 65,
+    /// 66 (`EX_NOINPUT`): there is nothing of what was asked for.
+    NoInput = 66,
     /// 69 (`EX_UNAVAILABLE`): a peer, such as the bus or a service on it, is missing.
     Unavailable = 69,
     /// 73 (`EX_CANTCREAT`): a file could not be written.

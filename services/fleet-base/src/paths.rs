@@ -17,6 +17,8 @@ pub const JOURNAL_CALL: &str = "/var/lib/fleet/journal/call";
 pub const JOURNAL_FLUSHED: &str = "/run/systemd/journal/flushed";
 /// Where journald stores persistently: a folder of the data partition.
 pub const JOURNAL: &str = "/var/log/journal";
+/// How far the journal has been uploaded.
+pub const UPLOAD_CURSOR: &str = "/var/lib/fleet/journal-upload-cursor";
 /// ssh host keys.
 pub const SSH_HOST_KEYS: &str = "/var/lib/fleet/ssh";
 /// ssh host keys for one boot, when the state partition cannot hold them.

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::value::{
-    CheckResponse, CheckUri, Country, Hostname, KeepFree, MaxUse, NONE, NameServers, NamedRule, NoProxy,
-    Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, SyncInterval,
-    SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
+    CheckResponse, CheckUri, ClientCertificate, ClientKey, CollectorUrl, Country, Hostname, KeepFree, MaxUse,
+    NONE, NameServers, NamedRule, NoProxy, Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention,
+    RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout,
+    boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -42,6 +43,8 @@ pub struct Config {
     pub journal: JournalLimits,
     /// `os.journal.syncLevel`.
     pub sync_level: Option<SyncLevel>,
+    /// `os.journal.upload.*`.
+    pub upload: Upload,
     /// `os.sysctl`: the entries that are good.
     pub parameters: Parameters,
     /// `os.proxy.*`.
@@ -71,6 +74,26 @@ pub struct JournalLimits {
     pub rate_burst: Option<RateBurst>,
     /// `os.journal.syncInterval`.
     pub sync_interval: Option<SyncInterval>,
+}
+
+/// Whom the journal is uploaded to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upload {
+    /// `os.journal.upload.url`. `None`: it is not uploaded.
+    pub url: Option<CollectorUrl>,
+    /// `os.journal.upload.certificate`.
+    pub certificate: Option<ClientCertificate>,
+    /// `os.journal.upload.key`.
+    pub key: Option<ClientKey>,
+}
+
+impl Upload {
+    /// Who this device is to the collector. Certificate and key go together, and only TLS has them.
+    #[must_use]
+    pub fn client(&self) -> Option<(&ClientCertificate, &ClientKey)> {
+        self.url.as_ref().filter(|url| url.is_https())?;
+        Some((self.certificate.as_ref()?, self.key.as_ref()?))
+    }
 }
 
 /// The HTTP proxy.
@@ -148,6 +171,11 @@ impl Config {
             sync_level: key(document, "os.journal.syncLevel", |value| {
                 SyncLevel::try_from(value).map(Some)
             }),
+            upload: Upload {
+                url: key(document, "os.journal.upload.url", collector),
+                certificate: key(document, "os.journal.upload.certificate", client_certificate),
+                key: key(document, "os.journal.upload.key", client_key),
+            },
             parameters: document
                 .setting("os.sysctl")
                 .map(Parameters::read)
@@ -288,6 +316,39 @@ pub(crate) fn root_ca(value: &Value) -> Result<Option<RootCa>, Refusal> {
         "" => Ok(None),
         encoded => RootCa::try_from(encoded).map(Some),
     }
+}
+
+fn collector(value: &Value) -> Result<Option<CollectorUrl>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        address => CollectorUrl::try_from(address).map(Some),
+    }
+}
+
+fn client_certificate(value: &Value) -> Result<Option<ClientCertificate>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => ClientCertificate::try_from(encoded).map(Some),
+    }
+}
+
+fn client_key(value: &Value) -> Result<Option<ClientKey>, Refusal> {
+    match string(value)?.trim() {
+        "" => Ok(None),
+        encoded => ClientKey::try_from(encoded).map(Some),
+    }
+}
+
+pub(crate) fn check_collector(value: &Value) -> Result<(), Refusal> {
+    collector(value).map(drop)
+}
+
+pub(crate) fn check_client_certificate(value: &Value) -> Result<(), Refusal> {
+    client_certificate(value).map(drop)
+}
+
+pub(crate) fn check_client_key(value: &Value) -> Result<(), Refusal> {
+    client_key(value).map(drop)
 }
 
 pub(crate) fn check_country(value: &Value) -> Result<(), Refusal> {

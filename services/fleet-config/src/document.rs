@@ -105,6 +105,11 @@ impl KeyPath {
         Self(steps)
     }
 
+    /// Whether a secret is above it: below one, everything is secret.
+    pub(crate) fn is_below_secret(&self) -> bool {
+        (1..self.0.len()).any(|depth| key::is_secret(&Self(self.0[..depth].to_vec())))
+    }
+
     /// Whether one of the two is the other, or lies below it.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(ours, theirs)| ours == theirs)
@@ -251,10 +256,8 @@ impl Document {
     /// The value at a path as people may see it: every secret in it reads `…`.
     #[must_use]
     pub fn shown(&self, path: &KeyPath) -> Option<Value> {
-        // Below a secret everything is secret.
-        let secret_above = (1..path.0.len()).any(|depth| key::is_secret(&KeyPath(path.0[..depth].to_vec())));
         let value = self.get(path)?;
-        Some(if secret_above {
+        Some(if path.is_below_secret() {
             Value::from(REDACTED)
         } else {
             redact(path, value)

@@ -47,6 +47,7 @@ pub(crate) struct Effects {
     pub(crate) watchdog: Effect,
     pub(crate) journal_limits: Effect,
     pub(crate) sync_level: Effect,
+    pub(crate) upload: Effect,
     pub(crate) root_ca: Effect,
     pub(crate) udev_rules: Effect,
     pub(crate) country: Effect,
@@ -68,6 +69,8 @@ pub(crate) struct Effects {
     pub(crate) limits_in_force: Option<String>,
     /// From which priority on the journal is synced at once, as systemd says of what does it.
     pub(crate) sync_level_in_force: Option<SyncLevel>,
+    /// Why the collector does not take the journal; empty if it does, or nothing is known against it.
+    pub(crate) upload_reason: String,
     /// The additional certificates that are trusted.
     pub(crate) trusted: Vec<Trusted>,
     /// Those that stand next to them and expired.
@@ -106,6 +109,7 @@ impl Effects {
             &self.watchdog,
             &self.journal_limits,
             &self.sync_level,
+            &self.upload,
             &self.root_ca,
             &self.udev_rules,
             &self.country,
@@ -130,6 +134,7 @@ impl Effects {
             Subject::Watchdog => &mut self.watchdog,
             Subject::JournalLimits => &mut self.journal_limits,
             Subject::SyncLevel => &mut self.sync_level,
+            Subject::Upload => &mut self.upload,
             Subject::RootCa => &mut self.root_ca,
             Subject::UdevRules => &mut self.udev_rules,
             Subject::Country => &mut self.country,

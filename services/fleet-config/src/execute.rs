@@ -27,8 +27,10 @@ use crate::render::File;
 use crate::value::Hostname;
 
 mod system;
+mod upload;
 
 pub(crate) use system::timezone_in_force;
+pub(crate) use upload::NOT_REACHED as COLLECTOR_NOT_REACHED;
 
 const CHRONY_READS_LATER: &str = "chronyd does not run; it reads this when it starts";
 const NETWORK_MANAGER_READS_LATER: &str = "NetworkManager does not run; it reads this when it starts";
@@ -122,6 +124,10 @@ impl Device {
             Action::SetSyncLevel(level) => {
                 known.sync_level = None;
                 self.set_sync_level(level, known, effects).await
+            }
+            Action::SetUpload(upload) => {
+                known.upload = None;
+                self.set_upload(upload, known, effects).await
             }
             Action::SetRootCa(ca) => {
                 known.root_ca = None;

@@ -71,6 +71,12 @@ pub const TABLE: &[Key] = &[
     applied("os.journal.rateLimit.burst", config::check_rate_burst),
     applied("os.journal.syncInterval", config::check_sync_interval),
     applied("os.journal.syncLevel", config::check_sync_level),
+    applied("os.journal.upload.url", config::check_collector),
+    applied("os.journal.upload.certificate", config::check_client_certificate),
+    Key {
+        secret: true,
+        ..applied("os.journal.upload.key", config::check_client_key)
+    },
     applied("os.sysctl", config::check_sysctl),
     applied("os.proxy.http", config::check_proxy),
     applied("os.proxy.https", config::check_proxy),
@@ -213,7 +219,7 @@ pub(crate) fn is_secret(path: &KeyPath) -> bool {
 }
 
 /// Other software keeps its secrets under names of its own; better one hidden too many than one shown.
-fn sounds_secret(name: &str) -> bool {
+pub(crate) fn sounds_secret(name: &str) -> bool {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let name = name.to_ascii_lowercase();
     [

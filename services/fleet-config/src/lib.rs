@@ -30,6 +30,7 @@ mod render;
 pub mod report;
 mod request;
 mod retry;
+pub mod secrets;
 mod service;
 pub mod store;
 mod strict;

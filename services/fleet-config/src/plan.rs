@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::config::{Proxy, Watchdog};
+use crate::config::{Proxy, Upload, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
 use crate::value::{Country, Hostname, Parameters, RootCa, SyncLevel, Timezone, UdevRule};
@@ -40,6 +40,8 @@ pub(crate) enum Action {
     ReloadJournalLimits(String),
     /// Makes the journal be synced at once from this priority on.
     SetSyncLevel(SyncLevel),
+    /// Uploads the journal there, or nowhere.
+    SetUpload(Upload),
     /// Makes the trusted certificates those of the image and these.
     SetRootCa(Option<RootCa>),
     /// Makes udev's rules of ours exactly these; whether development mode allows them more.
@@ -64,6 +66,7 @@ pub(crate) enum Subject {
     Watchdog,
     JournalLimits,
     SyncLevel,
+    Upload,
     RootCa,
     UdevRules,
     Country,
@@ -87,6 +90,7 @@ pub(crate) struct Known {
     /// What journald has read, or cannot read before the next boot.
     pub(crate) journal_limits: Option<String>,
     pub(crate) sync_level: Option<SyncLevel>,
+    pub(crate) upload: Option<Upload>,
     pub(crate) root_ca: Option<Option<RootCa>>,
     pub(crate) udev_rules: Option<Vec<UdevRule>>,
     pub(crate) country: Option<Option<Country>>,
@@ -161,6 +165,10 @@ impl Plan {
         if known.country != Some(wanted.country) {
             actions.push(Action::SetCountry(wanted.country));
         }
+        // Last: whether it gets on takes seconds to see.
+        if known.upload.as_ref() != Some(&wanted.upload) {
+            actions.push(Action::SetUpload(wanted.upload.clone()));
+        }
         Self { actions }
     }
 
@@ -188,6 +196,7 @@ impl fmt::Display for Subject {
             Self::Watchdog => "the watchdog is",
             Self::JournalLimits => "the limits of the journal are",
             Self::SyncLevel => "the syncing of the journal at errors is",
+            Self::Upload => "the upload of the journal is",
             Self::RootCa => "the additional root certificates are",
             Self::UdevRules => "the udev rules are",
             Self::Country => "the country is",
@@ -214,6 +223,7 @@ impl Action {
             Self::Write(File::TimeSources, _) | Self::ReloadTimeSources(_) => Subject::Time,
             Self::Write(File::Fallback, _) => Subject::Fallback,
             Self::Write(File::JournalLimits, _) | Self::ReloadJournalLimits(_) => Subject::JournalLimits,
+            Self::SetUpload(_) => Subject::Upload,
             Self::Write(File::Proxy, _) | Self::SetProxy(_) => Subject::Proxy,
             Self::SetSyncLevel(_) => Subject::SyncLevel,
             Self::SetTimezone(_) => Subject::Timezone,
@@ -270,6 +280,15 @@ impl fmt::Display for Plan {
                 }
                 Action::ReloadJournalLimits(_) => f.write_str("reload limits of the journal\n")?,
                 Action::SetSyncLevel(level) => writeln!(f, "sync the journal at {}", level.as_str())?,
+                Action::SetUpload(upload) => {
+                    let url = upload.url.as_ref().map_or("nowhere", |url| url.as_str());
+                    let client = if upload.client().is_some() {
+                        " with a certificate"
+                    } else {
+                        ""
+                    };
+                    writeln!(f, "upload the journal to {url}{client}")?;
+                }
                 Action::SetRootCa(ca) => {
                     let count = ca.as_ref().map_or(0, |ca| ca.pem().matches("BEGIN").count());
                     writeln!(f, "set {count} root certificates")?;

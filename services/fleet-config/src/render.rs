@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::config::Proxy;
 use crate::journal_settings::JournalSettings;
-use crate::value::Country;
+use crate::value::{CollectorUrl, Country};
 use crate::wanted::{Check, Dns, Time, Wanted};
 
 const HEAD: &str =
@@ -143,6 +143,21 @@ pub(crate) fn journal_limits(settings: &JournalSettings) -> String {
         }
     }
     text
+}
+
+/// journal-upload.conf(5).
+pub(crate) fn journal_upload(url: &CollectorUrl, client: bool) -> String {
+    // `-`: none. Where the unit's credentials are is systemd.exec(5)'s.
+    let credential = |name: &str| match client {
+        true => format!("/run/credentials/systemd-journal-upload.service/{name}"),
+        false => "-".to_owned(),
+    };
+    format!(
+        "{HEAD}\n[Upload]\nURL={url}\nServerKeyFile={}\nServerCertificateFile={}\n\
+         TrustedCertificateFile=/etc/ssl/certs/ca-certificates.crt\n",
+        credential("key"),
+        credential("certificate")
+    )
 }
 
 /// systemd.exec(5), `EnvironmentFile=`; a shell reads the same. The values need no quotes in either.

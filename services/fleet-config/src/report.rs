@@ -344,8 +344,12 @@ impl Situation<'_> {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
 
-    /// The subjects of the certificates that expired while others did not, as a sentence.
+    /// The subjects of the certificates that expired while others did not, as a sentence; or why a collector does not take
+    /// the journal.
     fn left_out(&self, key: &str) -> Option<String> {
+        if key == "os.journal.upload.url" && !self.effects.upload_reason.is_empty() {
+            return Some(self.effects.upload_reason.clone());
+        }
         let expired = self.effects.left_out.iter();
         let subjects: Vec<String> = expired
             .map(|expired| format!("\"{}\"", expired.subject))

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{CheckTarget, Config, Proxy, Watchdog};
+use crate::config::{CheckTarget, Config, Proxy, Upload, Watchdog};
 use crate::defaults::Defaults;
 use crate::journal_settings::JournalSettings;
 use crate::keyfile::Keyfile;
@@ -25,6 +25,7 @@ pub(crate) struct Wanted {
     pub(crate) timezone: Timezone,
     pub(crate) journal: JournalSettings,
     pub(crate) sync_level: SyncLevel,
+    pub(crate) upload: Upload,
     pub(crate) parameters: Parameters,
     pub(crate) proxy: Proxy,
     pub(crate) watchdog: Watchdog,
@@ -126,6 +127,7 @@ impl Wanted {
                 .unwrap_or_else(Timezone::utc),
             journal: JournalSettings::new(&config.journal, &defaults.journal),
             sync_level: config.sync_level.or(defaults.sync_level).unwrap_or_default(),
+            upload: config.upload,
             parameters: config.parameters,
             proxy: Proxy {
                 http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),

@@ -13,6 +13,7 @@ mod manager;
 mod memory;
 mod service;
 mod udev;
+mod upload;
 mod verb;
 
 use std::sync::Arc;

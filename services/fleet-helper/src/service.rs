@@ -14,7 +14,7 @@ use zbus::{Connection, Dict, Variant};
 
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev};
+use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev, upload};
 
 /// How long chronyc may take: it asks chronyd over a local socket.
 const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
@@ -155,6 +155,12 @@ impl Object for Helper {
                 "SetRegulatoryDomain" => {
                     self.admit(Verb::SetRegulatoryDomain, call).await?;
                     set_regulatory_domain(connection).await?;
+                }
+                "SetJournalUpload" => {
+                    self.admit(Verb::SetJournalUpload, call).await?;
+                    let mut arguments = call.arguments()?;
+                    let (on, again) = (arguments.take()?, arguments.take()?);
+                    return Ok(Some(upload::set(connection, on, again).await?.into()));
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

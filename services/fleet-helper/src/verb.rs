@@ -23,6 +23,7 @@ pub(crate) enum Verb {
     SetUdevRules,
     SetTrustStore,
     SetRegulatoryDomain,
+    SetJournalUpload,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -38,7 +39,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 16] = [
+const TABLE: [(Verb, Caller); 17] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -51,6 +52,7 @@ const TABLE: [(Verb, Caller); 16] = [
     (Verb::SetUdevRules, Caller::Config),
     (Verb::SetTrustStore, Caller::Config),
     (Verb::SetRegulatoryDomain, Caller::Config),
+    (Verb::SetJournalUpload, Caller::Config),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -191,6 +193,7 @@ mod tests {
             Verb::SetUdevRules,
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
+            Verb::SetJournalUpload,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,

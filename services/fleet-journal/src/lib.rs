@@ -8,14 +8,17 @@
 
 mod alarm;
 mod decision;
+pub mod export_format;
 mod intent;
 mod limits;
 mod mode;
 mod mount;
 mod reboot;
+pub mod redaction;
 mod service;
 mod storage;
 mod switch;
+pub mod upload_cursor;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,6 +30,7 @@ fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
         Some("fleet-preinit") => fleet_preinit::main(arguments),
         Some("fleet-reboot-reason") => fleet_reboot_reason::main(arguments),
         Some("fleet-regdomain") => fleet_regdomain::main(),
+        Some("fleet-upload-cursor") => fleet_journal::upload_cursor::main(arguments),
         Some("fleet-watch") => fleet_watch::main(),
         _ => cli::main(arguments),
     }

@@ -120,6 +120,8 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-regdomain",
         "fleet-console-tail",
         "fleet-reboot-reason",
+        "fleet-upload-cursor",
+        "systemd-journal-upload",
     ] {
         device
             .run(&format!(

@@ -18,22 +18,34 @@ fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<(
         .config_text(r#"{"persistentLogging": true}"#)
         .start()?;
     device.soon(LOOKED, MODE, "persistent")?;
-    device.run("logger -t probe before; journalctl --sync")?.succeeds()?;
+    device
+        .run("logger -t probe before; journalctl --sync")?
+        .succeeds()?;
     // The kernel's own way to try this (Documentation/ABI/testing/sysfs-fs-ext4).
     device
-        .run("echo 1 > /sys/fs/ext4/$(basename $(readlink -f $(findmnt -n -o SOURCE /data)))/trigger_fs_error")?
+        .run(
+            "echo 1 > /sys/fs/ext4/$(basename $(readlink -f $(findmnt -n -o SOURCE /data)))/trigger_fs_error",
+        )?
         .succeeds()?;
     device.run("touch /data/x")?.fails()?;
     device.soon(LOOKED, MODE, "volatile")?;
-    device.run("fleet journal status")?.mentions("has an error, which the next boot repairs")?;
-    device.run("logger -t probe after && journalctl -t probe -n 1 -o cat")?.says("after")?;
+    device
+        .run("fleet journal status")?
+        .mentions("has an error, which the next boot repairs")?;
+    device
+        .run("logger -t probe after && journalctl -t probe -n 1 -o cat")?
+        .says("after")?;
     device.run("systemctl --failed --no-legend")?.says("")?;
-    device.run("fleet connectivity --json")?.mentions(r#""status": "online""#)?;
+    device
+        .run("fleet connectivity --json")?
+        .mentions(r#""status": "online""#)?;
 
     // The next boot repairs it.
     device.reboot()?;
     device.soon(LOOKED, MODE, "persistent")?;
-    device.run("journalctl -t probe -o cat | head -n 1")?.says("before")?;
+    device
+        .run("journalctl -t probe -o cat | head -n 1")?
+        .says("before")?;
     device.run("touch /data/x")?.succeeds()?;
     Ok(())
 }

@@ -114,6 +114,18 @@ impl HelperProxy {
         self.0.tell(PATH, NAME, "SetRegulatoryDomain", vec![])
     }
 
+    /// Starts systemd-journal-upload.service, anew if `again`, or stops it. Returns why it does not get on; empty if it
+    /// runs, or is stopped.
+    pub fn set_journal_upload(&self, on: bool, again: bool) -> Pending<'_, zbus::Result<String>> {
+        let arguments = vec![on.into(), again.into()];
+        Box::pin(async move {
+            self.0
+                .call(PATH, NAME, "SetJournalUpload", arguments)
+                .await?
+                .take()
+        })
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])

@@ -15,6 +15,9 @@ const JOB: &str = "org.freedesktop.systemd1.Job";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// The unit that uploads the journal.
+pub const JOURNAL_UPLOAD: &str = "systemd-journal-upload.service";
+
 /// The service manager.
 #[derive(Debug)]
 pub struct ManagerProxy(Peer);
@@ -38,6 +41,11 @@ impl ManagerProxy {
     pub fn stop_unit<'a>(&'a self, name: &'a str, mode: &'a str) -> Pending<'a, zbus::Result<()>> {
         self.0
             .tell(PATH, MANAGER, "StopUnit", vec![name.into(), mode.into()])
+    }
+
+    /// Forgets that a unit failed.
+    pub fn reset_failed<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, MANAGER, "ResetFailedUnit", vec![name.into()])
     }
 
     /// Queues a reload job.

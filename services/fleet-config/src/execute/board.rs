@@ -11,6 +11,7 @@ use fleet_base::udev_rules::OURS;
 
 use super::{Device, helper_error};
 use crate::certificate::{self, Certificate};
+use crate::config::Upload;
 use crate::copies::Unjudged;
 use crate::effect::{Effect, Effects, Trusted};
 use crate::places::Places;
@@ -30,6 +31,8 @@ pub(crate) struct Board {
     pub(crate) trust_store: TrustStore,
     /// The executable that looks into certificates.
     pub(crate) certificate_checker: String,
+    /// What systemd-journal-upload reads.
+    pub(crate) upload: PathBuf,
     /// Where the helper puts udev's rules.
     pub(crate) udev_rules: PathBuf,
     /// udevd's socket.
@@ -46,6 +49,7 @@ impl Board {
                 copy: places.run.join("ca"),
             },
             certificate_checker: places.certificate_checker.clone(),
+            upload: places.run.join("journal-upload"),
             udev_rules: places.udev_rules.clone(),
             udev_control: places.udev_control.clone(),
             regulatory_domain: places.regulatory_domain.clone(),
@@ -62,6 +66,12 @@ impl Board {
         if !file::names(&self.udev_rules).is_ok_and(|names| names.iter().any(ours)) {
             known.udev_rules = Some(Vec::new());
         }
+        if matches!(
+            self.upload.join(super::upload::CONFIGURATION).try_exists(),
+            Ok(false)
+        ) {
+            known.upload = Some(Upload::default());
+        }
         if !self.regulatory_domain.exists() {
             known.country = Some(None);
         }
@@ -76,6 +86,9 @@ impl Board {
         let returns = effects.left_out.iter().any(|expired| expired.expires > now);
         if expires || returns {
             known.root_ca = None;
+        }
+        if effects.upload == Effect::Waiting(super::COLLECTOR_NOT_REACHED) {
+            known.upload = None;
         }
         let appeared = || self.domain().is_some_and(|(domain, _)| domain != NONE);
         if effects.country == Effect::Waiting(NO_RADIO) && appeared() {

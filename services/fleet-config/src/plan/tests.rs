@@ -40,6 +40,7 @@ fn in_force(wanted: &Wanted) -> Known {
         watchdog: Some(wanted.watchdog),
         journal_limits: Some(File::JournalLimits.content(wanted)),
         sync_level: Some(wanted.sync_level),
+        upload: Some(wanted.upload.clone()),
         root_ca: Some(wanted.root_ca.clone()),
         udev_rules: Some(wanted.udev_rules.clone()),
         country: Some(wanted.country),

@@ -9,6 +9,8 @@ use crate::journal_limits;
 use crate::value::WatchdogTimeout;
 
 const PROXY_REMARK: &str = "for what starts from now on; what runs keeps its own until it is started again";
+const NO_CLIENT: &str =
+    "not used: it takes certificate and key, and a collector with https (os.journal.upload.url)";
 const NO_WATCHDOG: &str = "this board has no watchdog device that systemd could open";
 
 impl Situation<'_> {
@@ -18,6 +20,10 @@ impl Situation<'_> {
             "os.timezone" => Some(&effects.timezone),
             "os.sysctl" => Some(&effects.parameters),
             "os.journal.syncLevel" => Some(&effects.sync_level),
+            "os.journal.upload.certificate" | "os.journal.upload.key" => {
+                self.wanted.upload.client().map(|_| &effects.upload)
+            }
+            "os.journal.upload.url" => Some(&effects.upload),
             key if key.starts_with("os.journal.") => Some(&effects.journal_limits),
             key if key.starts_with("os.proxy.") => Some(&effects.proxy),
             key if key.starts_with("os.watchdog.") => Some(&effects.watchdog),
@@ -39,6 +45,7 @@ impl Situation<'_> {
             "os.journal.syncLevel" => Some(json!(wanted.sync_level.as_str())),
             "os.watchdog.runtime" => seconds(wanted.watchdog.runtime),
             "os.watchdog.reboot" => seconds(wanted.watchdog.reboot),
+            "os.journal.upload.url" => Some(json!(wanted.upload.url.as_ref()?.as_str())),
             key => text(wanted.proxy.values()[proxy_index(key)?]),
         }
     }
@@ -83,6 +90,12 @@ impl Situation<'_> {
 
     /// What is to be known of a key that is in force.
     pub(super) fn remark(&self, key: &str) -> &'static str {
+        let upload = &self.wanted.upload;
+        if matches!(key, "os.journal.upload.certificate" | "os.journal.upload.key")
+            && upload.client().is_none()
+        {
+            return NO_CLIENT;
+        }
         if key.starts_with("os.proxy.") && self.wanted.proxy != Proxy::default() {
             PROXY_REMARK
         } else {

@@ -119,6 +119,11 @@ impl Helper {
             .collect()
     }
 
+    fn set_journal_upload(&self, on: bool, again: bool) -> String {
+        self.0.tell(format!("upload {on} {again}"));
+        String::new()
+    }
+
     /// "Mounts" by a link.
     fn set_trust_store(&self, extended: bool) {
         self.0.tell(format!("trust store {extended}"));

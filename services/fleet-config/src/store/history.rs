@@ -68,6 +68,12 @@ impl Entry {
         }
     }
 
+    /// The values that it replaced, as far as they are known.
+    pub(crate) fn before(&self) -> impl Iterator<Item = (&KeyPath, &Value)> {
+        let changes = self.undo.iter().flatten();
+        changes.filter_map(|change| Some((&change.path, change.before.as_ref()?)))
+    }
+
     fn to_json(&self) -> Value {
         let mut entry = self.rest.clone();
         entry.insert("revision".to_owned(), self.revision.into());

@@ -292,6 +292,11 @@ impl Store {
         Self::GENERATIONS.map(|name| Slot::read(&self.0.join(name)))
     }
 
+    /// What both generations hold, as far as they are whole.
+    pub(crate) fn generations(&self) -> Vec<Stored> {
+        self.slots().iter().filter_map(Slot::stored).collect()
+    }
+
     /// The last accepted configuration; `None` if none was accepted yet.
     ///
     /// # Errors

@@ -84,6 +84,13 @@ impl Stored {
         Value::Object(envelope).to_string()
     }
 
+    /// Every configuration in it: the accepted one, and the boot partition's with what was refused of that.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Document> {
+        [self.document.clone(), self.boot.document()]
+            .into_iter()
+            .flatten()
+    }
+
     /// `None`: it is not of this shape.
     pub(super) fn from_json(bytes: &[u8]) -> Option<Self> {
         let mut envelope = strict::object(bytes, MAX_BYTES).ok()?;

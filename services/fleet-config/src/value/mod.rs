@@ -24,10 +24,12 @@ mod ssh_key;
 pub(crate) mod sysctl;
 pub(crate) mod timezone;
 mod udev_rules;
+mod upload;
 mod uuid;
 mod vpn;
 mod watchdog;
 
+pub(crate) use base64::decode as decode_base64;
 pub use check_uri::{CheckResponse, CheckUri};
 pub use country::Country;
 pub use hostname::Hostname;
@@ -41,6 +43,7 @@ pub use ssh_key::SshKey;
 pub use sysctl::Parameters;
 pub use timezone::Timezone;
 pub use udev_rules::{NamedRule, UdevRule, udev_rules};
+pub use upload::{ClientCertificate, ClientKey, CollectorUrl};
 pub use uuid::Uuid;
 pub(crate) use vpn::{
     check_addresses, check_dns, check_key, check_mtu, check_openvpn_config, check_peers, check_secret_line,

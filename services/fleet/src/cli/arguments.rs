@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 mod apply;
+mod export;
 mod switch;
 
 use std::ffi::{OsStr, OsString};
@@ -10,7 +11,9 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::failure::Failure;
 #[cfg(feature = "workstation")]
 use super::rollout;
+use crate::cli::journal::export as journal_export;
 use apply::Apply;
+use export::Export;
 pub(super) use switch::Switch;
 
 /// What is asked for.
@@ -45,6 +48,7 @@ pub(super) enum Command {
     JournalVolatile(Switch),
     JournalReset,
     JournalPurge,
+    JournalExport(Box<journal_export::Options>),
 }
 
 /// Reads the arguments after the program's name.
@@ -53,6 +57,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let (mut json, mut help) = (false, false);
     let mut words: Vec<OsString> = Vec::new();
     let (mut apply, mut switch) = (Apply::default(), Switch::default());
+    let mut export = Export::default();
     while let Some(argument) = parser.next().map_err(Failure::usage)? {
         match argument {
             Arg::Long("json") => json = true,
@@ -74,7 +79,10 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
             }
             Arg::Long(name) => {
                 let name = name.to_owned();
-                if !apply.take(&name, &mut parser)? && !switch.take(&name, &mut parser)? {
+                if !apply.take(&name, &mut parser)?
+                    && !switch.take(&name, &mut parser)?
+                    && !export.take(&name, &mut parser)?
+                {
                     return Err(Failure::usage(Arg::Long(&name).unexpected()));
                 }
             }
@@ -84,7 +92,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let command = if help {
         Command::Help(texts(&words)?)
     } else {
-        switch.complete(apply.complete(command(&words)?)?)?
+        export.complete(switch.complete(apply.complete(command(&words)?)?)?)?
     };
     Ok(Invocation { json, command })
 }
@@ -136,6 +144,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         ["journal", "volatile"] => Command::JournalVolatile(Switch::default()),
         ["journal", "reset"] => Command::JournalReset,
         ["journal", "purge"] => Command::JournalPurge,
+        ["journal", "export"] => Command::JournalExport(Box::default()),
         ["config", "get" | "unset"] => return Err(Failure::usage("which KEY?")),
         ["config", "set"] => return Err(Failure::usage("which KEY and VALUE?")),
         ["config", "set", key] => return Err(Failure::usage(format!("which VALUE for {key}?"))),
@@ -152,7 +161,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         }
         ["journal"] => {
             return Err(Failure::usage(
-                "journal what? status, persist, volatile, reset or purge",
+                "journal what? status, persist, volatile, reset, purge or export",
             ));
         }
         ["status" | "connectivity", extra, ..]
@@ -167,7 +176,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         | ["config", "set", _, _, extra, ..]
         | [
             "journal",
-            "status" | "persist" | "volatile" | "reset" | "purge",
+            "status" | "persist" | "volatile" | "reset" | "purge" | "export",
             extra,
             ..,
         ] => {

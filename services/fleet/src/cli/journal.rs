@@ -1,5 +1,8 @@
 //! `fleet journal`.
 
+pub(super) mod export;
+mod forwarding;
+
 use std::time::Duration;
 
 use fleet_base::exit::Exit;
@@ -156,11 +159,17 @@ pub(super) async fn purge(json: bool) -> Result<Exit, Failure> {
 
 async fn show(connection: &zbus::Connection, json: bool) -> Result<Exit, Failure> {
     let logging = Logging::read(connection).await.map_err(failed)?;
+    let upload = forwarding::state(connection).await;
     if json {
-        output::json(&logging.json())
-    } else {
-        output::line(&logging.sentence())?;
-        output::line(&format!("Last reboot: {}", Reboot::of(&logging.0).sentence()))
+        let mut value = logging.json();
+        value["upload"] = json!(upload);
+        return output::json(&value);
+    }
+    output::line(&logging.sentence())?;
+    output::line(&format!("Last reboot: {}", Reboot::of(&logging.0).sentence()))?;
+    match upload {
+        Some(state) => output::line(forwarding::sentence(&state)),
+        None => Ok(Exit::Done),
     }
 }
 

@@ -59,6 +59,7 @@ fn run(invocation: &Invocation) -> Result<Exit, Failure> {
         Command::JournalVolatile(switch) => wait(journal::volatile(*switch, json)),
         Command::JournalReset => wait(journal::reset(json)),
         Command::JournalPurge => wait(journal::purge(json)),
+        Command::JournalExport(options) => wait(journal::export::run(options, json)),
     }
 }
 

@@ -33,6 +33,7 @@ impl Device {
                 Action::ReloadTimeSources(text) => known.time = Some(text),
                 Action::SetPersistentLogging(on) => known.persistent_logging = Some(on),
                 Action::SetDevelopmentMode(on) => known.development_mode = Some(on),
+                Action::SetUpload(upload) => known.upload = Some(upload),
                 Action::SetRootCa(root_ca) => known.root_ca = Some(root_ca),
                 Action::SetUdevRules(rules, _) => known.udev_rules = Some(rules),
                 Action::SetCountry(country) => known.country = Some(country),
