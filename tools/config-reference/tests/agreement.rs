@@ -91,6 +91,7 @@ const BEYOND: &[(&str, &str, &str)] = &[
     ("os.journal.retention", "or 3600 to", "the same"),
     ("os.journal.rateLimit.interval", "to 3600 seconds", "the same"),
     ("os.journal.rateLimit.burst", "100 to 1000000", "the same"),
+    ("os.journal.syncInterval", "1 to 3600", "the same"),
     ("os.watchdog.runtime", "10 to 600", "the same"),
     ("os.watchdog.reboot", "10 to 600", "the same"),
     ("os.sysctl", "\"201\": a whole number", "the same"),
