@@ -143,14 +143,14 @@ mod tests {
         );
         assert!(
             text.ends_with(
-                "\n[Journal]\nSystemMaxUse=50331648\nSystemMaxFileSize=8388608\nSystemKeepFree=33554432\n\
+                "\n[Journal]\nSystemMaxUse=50266112\nSystemMaxFileSize=8388608\nSystemKeepFree=33554432\n\
                  MaxRetentionSec=0\nMaxFileSec=2592000\nRateLimitIntervalSec=30\nRateLimitBurst=0\n\
                  SyncIntervalSec=7\n\n[X-Fleet]\nMaxUse=67108864\nKeepFree=67108864\nRetention=0\n"
             ),
             "{text}"
         );
         assert_eq!(number(&text, "MaxUse"), Some(64 << 20));
-        assert_eq!(number(&text, "SystemMaxUse"), Some(48 << 20));
+        assert_eq!(number(&text, "SystemMaxUse"), Some((48 << 20) - (64 << 10)));
         assert_eq!(number(&text, "Nothing"), None);
     }
 

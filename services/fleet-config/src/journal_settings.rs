@@ -23,6 +23,8 @@ const SYNC_INTERVAL: u64 = 300;
 const FILES: u64 = 8;
 /// Sizes are whole pages (`journal_default_metrics`).
 const PAGE: u64 = 4096;
+/// What the folders of the journal take beside its files.
+const FOLDERS: u64 = 16 * PAGE;
 /// No file is larger, so that the 100 files that journald keeps (`SystemMaxFiles=`) are enough for the largest limit.
 const LARGEST_FILE: u64 = 1024 * MIB;
 /// How long a file is written at most when nothing is too old: journald's own, a month.
@@ -93,7 +95,10 @@ impl JournalSettings {
     pub(crate) fn for_journald(&self) -> [(&'static str, u64); 8] {
         let file_size = self.file_size();
         [
-            ("SystemMaxUse", self.max_use.saturating_sub(2 * file_size)),
+            (
+                "SystemMaxUse",
+                self.max_use.saturating_sub(2 * file_size + FOLDERS),
+            ),
             ("SystemMaxFileSize", file_size),
             // fleet-journal goes to RAM at the whole of it, before journald removes old files for the room of others.
             ("SystemKeepFree", self.keep_free / 2),
@@ -168,7 +173,7 @@ mod tests {
         fn two_files_more_are_within_the_limit(max_use in 8_388_608_u64..=68_719_476_736, retention in 3600_u64..=316_224_000) {
             let settings = settings(max_use, retention);
             let (limit, file) = (told(&settings, "SystemMaxUse"), told(&settings, "SystemMaxFileSize"));
-            prop_assert!(limit + 2 * file <= max_use);
+            prop_assert!(limit + 2 * file + FOLDERS <= max_use);
             prop_assert!(file >= 1_044_480 && file % PAGE == 0 && 2 * file <= limit, "{}", file);
             prop_assert!(limit / file < 98, "{} files", limit / file);
             let span = told(&settings, "MaxFileSec");
@@ -181,7 +186,7 @@ mod tests {
         let sizes = |max_use| {
             let settings = settings(max_use, 0);
             (
-                told(&settings, "SystemMaxUse") / MIB,
+                (told(&settings, "SystemMaxUse") + FOLDERS) / MIB,
                 told(&settings, "SystemMaxFileSize") / MIB,
             )
         };

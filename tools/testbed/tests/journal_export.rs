@@ -47,8 +47,8 @@ journalctl --sync
 date '+%F %T.%6N'
 "#;
 
-fn device() -> Result<Device> {
-    let folder = std::env::temp_dir().join(format!("fleet-export-{}", std::process::id()));
+fn device(test: &str) -> Result<Device> {
+    let folder = std::env::temp_dir().join(format!("fleet-export-{test}-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("system-connections"))?;
     std::fs::write(folder.join("system-connections/cafe"), KEYFILE)?;
     let started = Device::boot(Tier::Nspawn)
@@ -70,7 +70,7 @@ fn found(device: &mut Device, text: &str, journal: &str) -> Result<String> {
 
 #[test]
 fn has_every_entry_and_no_secret() -> Result<()> {
-    let mut device = device()?;
+    let mut device = device("entries")?;
     device
         .run("printf s3cr3t-second | fleet config set apiKey -")?
         .succeeds()?;
@@ -171,7 +171,7 @@ fn left_nothing(device: &mut Device) -> Result<()> {
 
 #[test]
 fn of_a_time_and_of_a_boot() -> Result<()> {
-    let mut device = device()?;
+    let mut device = device("wrong")?;
     device
         .run("fleet config set persistentLogging true; logger of the first boot")?
         .succeeds()?;
@@ -212,7 +212,7 @@ fn of_a_time_and_of_a_boot() -> Result<()> {
 
 #[test]
 fn says_what_is_wrong() -> Result<()> {
-    let mut device = device()?;
+    let mut device = device("third")?;
     let export = |options: &str| format!("cd /data && fleet journal export {options}");
     device
         .run(&export("--since yesteryear"))?

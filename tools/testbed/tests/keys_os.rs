@@ -148,7 +148,7 @@ fn limits_of_the_journal_hold_from_the_next_boot_on() -> Result<()> {
     assert_eq!(state(&mut device, "os.journal.maxUse")?, "applied 25165824");
     device
         .run("systemd-analyze cat-config systemd/journald.conf | grep ^SystemMaxUse= | tail -1")?
-        .says("SystemMaxUse=18874368")?;
+        .says("SystemMaxUse=18808832")?;
     // In journald's own words: less by two files of 3 MiB.
     device
         .run("journalctl --no-pager -b -u systemd-journald | grep -o 'System Journal .*max 18M'")?
