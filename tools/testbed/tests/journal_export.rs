@@ -171,7 +171,7 @@ fn left_nothing(device: &mut Device) -> Result<()> {
 
 #[test]
 fn of_a_time_and_of_a_boot() -> Result<()> {
-    let mut device = device("wrong")?;
+    let mut device = device("boots")?;
     device
         .run("fleet config set persistentLogging true; logger of the first boot")?
         .succeeds()?;
@@ -212,7 +212,7 @@ fn of_a_time_and_of_a_boot() -> Result<()> {
 
 #[test]
 fn says_what_is_wrong() -> Result<()> {
-    let mut device = device("third")?;
+    let mut device = device("wrong")?;
     let export = |options: &str| format!("cd /data && fleet journal export {options}");
     device
         .run(&export("--since yesteryear"))?
