@@ -29,6 +29,8 @@ pub const DATA: &str = "/data";
 pub const RUN: &str = "/run/fleet";
 /// What tells this board from others, as `fleet-preinit` found it at this boot.
 pub const RUN_BOARD: &str = "/run/fleet/board";
+/// What NetworkManager keeps, for one boot: laid over `/var/lib/NetworkManager`.
+pub const RUN_NETWORK_STATE: &str = "/run/NetworkManager/state";
 /// What `fleet-config` renders.
 pub const RUN_CONFIG: &str = "/run/fleet/config";
 /// What `fleet-helper` remembers, to take back what it did: a file a thing, there once that was changed.

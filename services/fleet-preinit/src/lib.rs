@@ -12,6 +12,7 @@ mod etc;
 mod journal;
 mod kmsg;
 mod limited;
+mod network;
 mod partition;
 mod state;
 mod udev;
@@ -56,6 +57,10 @@ pub fn main(arguments: &[OsString]) -> Exit {
         board::meet(Path::new("/"), state, run),
     );
     go_on("supply the files of /etc", etc::supply(Path::new(paths::STATE)));
+    go_on(
+        "supply NetworkManager's secret",
+        network::supply(state, Path::new(paths::RUN_NETWORK_STATE)),
+    );
     go_on("supply the limits of the journal", journal::supply_apart());
     match execute_init() {
         Err(error) => kmsg::warn(&format!("cannot execute systemd: {error}")),

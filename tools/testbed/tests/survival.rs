@@ -6,7 +6,7 @@ use testbed::{Device, Tier};
 #[test]
 fn identity_and_configuration_outlive_a_power_cut() -> Result<()> {
     let mut device = Device::boot(Tier::Nspawn).config_text("{}").start()?;
-    let identity = "cat /etc/machine-id /var/lib/fleet/ssh/*.pub; \
+    let identity = "cat /etc/machine-id /var/lib/fleet/ssh/*.pub /var/lib/NetworkManager/secret_key; \
          busctl get-property org.fleetos.Config1 /org/fleetos/Config1 org.fleetos.Config1 Uuid";
     let before = device.run(identity)?.succeeds()?.text();
     device.run("fleet config set hostname kept")?.succeeds()?;
@@ -16,6 +16,15 @@ fn identity_and_configuration_outlive_a_power_cut() -> Result<()> {
     device
         .run("touch /run/gone /var/tmp/gone /tmp/gone /data/kept")?
         .succeeds()?;
+
+    // NetworkManager writes at every renewal of a lease: to RAM.
+    device
+        .run("findmnt -n -o FSTYPE /var/lib/NetworkManager")?
+        .says("tmpfs")?;
+    device.run("ls /var/lib/NetworkManager/*.lease")?.succeeds()?;
+    device
+        .run("ls /var/lib/fleet/NetworkManager")?
+        .says("secret_key")?;
 
     device.cut()?;
     device.run(identity)?.says(&before)?;
