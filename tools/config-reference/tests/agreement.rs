@@ -91,6 +91,18 @@ const BEYOND: &[(&str, &str, &str)] = &[
     ("os.journal.retention", "or 3600 to", "the same"),
     ("os.journal.rateLimit.interval", "to 3600 seconds", "the same"),
     ("os.journal.rateLimit.burst", "100 to 1000000", "the same"),
+    (
+        "os.journal.upload.url",
+        "is not a number from 1 to 65535",
+        "a pattern cannot compare numbers in a string",
+    ),
+    (
+        "os.journal.upload.url",
+        "there is an IPv6 address",
+        "no regular expression that a person can read",
+    ),
+    ("os.journal.upload.certificate", "cut off", "what is in base64"),
+    ("os.journal.upload.key", "no private key in it", "the same"),
     ("os.journal.syncInterval", "1 to 3600", "the same"),
     ("os.watchdog.runtime", "10 to 600", "the same"),
     ("os.watchdog.reboot", "10 to 600", "the same"),
