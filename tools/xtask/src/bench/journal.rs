@@ -1,6 +1,9 @@
 //! What a journal on flash costs: bytes written while it is idle and for each MiB that is logged, against journald alone
 //! with `Storage=persistent`, in one run of one QEMU guest.
 
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testbed::{Device, Tier};
 
@@ -12,6 +15,14 @@ const PARTITIONS: [&str; 2] = ["fleet-data", "fleet-state"];
 const LOGGED_MIB: u64 = 4;
 /// Our part, which journald does without in the baseline.
 const OURS: &str = "fleet-journal.service";
+
+/// What is done while it is counted.
+enum Work {
+    /// In the guest.
+    Script(String),
+    /// Nothing, for so long.
+    Rest(Duration),
+}
 
 /// A row: what was done, bytes to the data partition, to the state partition.
 struct Row {
@@ -35,17 +46,21 @@ pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
     device
         .run("systemctl stop chrony systemd-timesyncd 2>/dev/null; sync; sleep 40; sync")?
         .succeeds()?;
-    let rest = format!("sleep {idle}");
+    let rest = Work::Rest(Duration::from_secs(idle));
     // Lines of 100 bytes, none like another (journald keeps equal ones once), as fast as they go.
-    let log = format!(
+    let log = Work::Script(format!(
         "systemd-run --quiet --wait --collect -p LogRateLimitIntervalSec=0 seq -f %099.0f {}; journalctl --sync",
         (LOGGED_MIB << 20) / 100
-    );
-    let mut count = |what, script: &str| -> anyhow::Result<Row> {
+    ));
+    let mut count = |what, work: &Work| -> anyhow::Result<Row> {
         // What the step before left to write is not this one's.
         device.run("sync")?.succeeds()?;
         let before = flash::written(&mut device, PARTITIONS)?;
-        device.run(script)?.succeeds()?;
+        match work {
+            Work::Script(script) => drop(device.run(script)?.succeeds()?),
+            // Here, not in the guest: its agent logs each time that it is asked whether a program has ended.
+            Work::Rest(time) => thread::sleep(*time),
+        }
         let after = flash::written(&mut device, PARTITIONS)?;
         Ok(Row {
             what,
@@ -54,10 +69,11 @@ pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
         })
     };
     let mut rows = vec![count("volatile, idle", &rest)?];
-    count("", "fleet journal persist; sleep 10")?;
+    let script = |text: &str| Work::Script(text.to_owned());
+    count("", &script("fleet journal persist; sleep 10"))?;
     rows.push(count("persistent, idle", &rest)?);
     rows.push(count("persistent, logging", &log)?);
-    count("", &format!("systemctl stop {OURS}; sleep 10"))?;
+    count("", &script(&format!("systemctl stop {OURS}; sleep 10")))?;
     rows.push(count("journald alone, idle", &rest)?);
     rows.push(count("journald alone, logging", &log)?);
     let (logged, idle_rows) = rows.into_iter().partition(|row| row.what.ends_with("logging"));
