@@ -287,10 +287,12 @@ impl Journal {
         };
         match (wanted, facts.mode()) {
             (Mode::Persistent, Mode::Volatile) => {
-                let reason = match (&facts.data, trouble) {
+                // From what is so now: what the last look found may be about to change.
+                let reason = match (&facts.data, decide(wanted, &facts, self.limits(), true)) {
                     (Err(reason), _) => reason.clone(),
-                    (Ok(_), trouble) if trouble.is_empty() => "it is about to go there".to_owned(),
-                    (Ok(_), trouble) => trouble,
+                    (Ok(_), Decision::Bad(reason)) => reason,
+                    _ if trouble.is_empty() => "it is about to go there".to_owned(),
+                    _ => trouble,
                 };
                 format!("the journal is to be on the data partition and is in RAM: {reason}")
             }

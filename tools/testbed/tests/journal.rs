@@ -223,11 +223,12 @@ fn a_full_partition_sends_it_to_ram_and_room_brings_it_back() -> Result<()> {
         .mentions("Problem: the journal is to be on the data partition and is in RAM")?
         .mentions("are needed")?;
     device.run("fleet status")?.mentions("are needed")?;
-    device
-        .run("journalctl -u fleet-journal -o cat --no-pager -q | grep -c 'the journal cannot be persistent'")?
-        .says("1")?;
+    let told =
+        "journalctl -u fleet-journal -o cat --no-pager -q | grep -c 'the journal cannot be persistent'";
+    device.soon(LOOKED, told, "1")?;
     device.run("rm /data/full")?.succeeds()?;
     device.soon(LOOKED, MODE, "persistent")?;
+    device.run(told)?.says("1")?;
     device.run("fleet journal status | grep Problem")?.fails()?;
     device
         .run("touch /run/enough; while systemctl is-active -q writer; do sleep 0.2; done")?

@@ -1,5 +1,5 @@
 //! What a journal on flash costs: bytes written while it is idle and for each MiB that is logged, against journald alone
-//! with `Storage=persistent`, in one run of one QEMU guest.
+//! with `Storage=persistent`, in one run, in QEMU guests that differ in nothing else.
 
 use std::thread;
 use std::time::Duration;
@@ -38,21 +38,53 @@ pub(super) struct Journal {
     logged: Vec<Row>,
 }
 
-/// Measures in QEMU; `idle` seconds for each row of rest.
+/// Measures in QEMU, a guest for each way to keep a journal, side by side; `idle` seconds of rest in each.
 pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
-    eprintln!("bench: booting QEMU to count what the journal writes to the flash");
-    let mut device = Device::boot(Tier::Qemu).start()?;
-    // What the boot has left to write, and what others write now and then: it is not ours.
-    device
-        .run("systemctl stop chrony systemd-timesyncd 2>/dev/null; sync; sleep 40; sync")?
-        .succeeds()?;
+    eprintln!("bench: booting QEMU three times to count what the journal writes to the flash");
     let rest = Work::Rest(Duration::from_secs(idle));
     // Lines of 100 bytes, none like another (journald keeps equal ones once), as fast as they go.
     let log = Work::Script(format!(
         "systemd-run --quiet --wait --collect -p LogRateLimitIntervalSec=0 seq -f %099.0f {}; journalctl --sync",
         (LOGGED_MIB << 20) / 100
     ));
-    let mut count = |what, work: &Work| -> anyhow::Result<Row> {
+    let persist = "fleet journal persist; sleep 10";
+    let alone = format!("{persist}; systemctl stop {OURS}; sleep 10");
+    let [volatile, ours, alone] = thread::scope(|scope| {
+        [
+            scope.spawn(|| rows("true", &[("volatile, idle", &rest)])),
+            scope.spawn(|| {
+                let works = [("persistent, idle", &rest), ("persistent, logging", &log)];
+                rows(persist, &works)
+            }),
+            scope.spawn(|| {
+                let works = [("journald alone, idle", &rest), ("journald alone, logging", &log)];
+                rows(&alone, &works)
+            }),
+        ]
+        .map(|guest| {
+            guest
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    });
+    let all = [volatile?, ours?, alone?].into_iter().flatten();
+    let (logged, idle_rows) = all.partition(|row| row.what.ends_with("logging"));
+    Ok(Journal {
+        idle_seconds: idle,
+        idle: idle_rows,
+        logged,
+    })
+}
+
+/// Boots a guest, prepares it by a script, and counts what each work writes.
+fn rows(prepare: &str, works: &[(&'static str, &Work)]) -> anyhow::Result<Vec<Row>> {
+    let mut device = Device::boot(Tier::Qemu).start()?;
+    // What the boot has left to write, and what others write now and then: it is not ours.
+    device
+        .run("systemctl stop chrony systemd-timesyncd 2>/dev/null; sync; sleep 40")?
+        .succeeds()?;
+    device.run(prepare)?.succeeds()?;
+    let mut count = |&(what, work): &(&'static str, &Work)| -> anyhow::Result<Row> {
         // What the step before left to write is not this one's.
         device.run("sync")?.succeeds()?;
         let before = flash::written(&mut device, PARTITIONS)?;
@@ -68,20 +100,7 @@ pub(super) fn measure(idle: u64) -> anyhow::Result<Journal> {
             state: after[1] - before[1],
         })
     };
-    let mut rows = vec![count("volatile, idle", &rest)?];
-    let script = |text: &str| Work::Script(text.to_owned());
-    count("", &script("fleet journal persist; sleep 10"))?;
-    rows.push(count("persistent, idle", &rest)?);
-    rows.push(count("persistent, logging", &log)?);
-    count("", &script(&format!("systemctl stop {OURS}; sleep 10")))?;
-    rows.push(count("journald alone, idle", &rest)?);
-    rows.push(count("journald alone, logging", &log)?);
-    let (logged, idle_rows) = rows.into_iter().partition(|row| row.what.ends_with("logging"));
-    Ok(Journal {
-        idle_seconds: idle,
-        idle: idle_rows,
-        logged,
-    })
+    works.iter().map(&mut count).collect()
 }
 
 impl Journal {
