@@ -5,9 +5,10 @@ BINDIR  ?= target/$(PROFILE)
 FUZZ_SECONDS ?= 60
 # Where the executables go; everything else has its place in dist/.
 LIBEXEC := /usr/libexec/fleet
-# The names that the one executable answers to (services/fleet/src/main.rs).
-APPLETS := fleet-authorized-keys fleet-config fleet-helper fleet-host-keys fleet-journal fleet-journal-sync \
-           fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor fleet-watch
+EXECUTABLES := fleet fleet-certificate fleet-services
+# The names that two of them answer to (services/fleet/src/main.rs, services/fleet-services/src/main.rs).
+PROGRAMS := fleet-authorized-keys fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
+SERVICES := fleet-config fleet-helper fleet-journal fleet-journal-sync fleet-watch
 
 .PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
 
@@ -43,12 +44,12 @@ fmt: ## Formats all Rust code
 	@cargo fmt --all --manifest-path tools/Cargo.toml
 	@cargo fmt --all --manifest-path fuzz/Cargo.toml
 
-# Puts the executables, the names of the one, and dist/ below DESTDIR: for the recipe and for the reference image alike.
+# Puts the executables, their other names, and dist/ below DESTDIR: for the recipe and for the reference image alike.
 install: ## Installs the executables of $(BINDIR) and dist/ below DESTDIR
 	install -d $(DESTDIR)$(LIBEXEC) $(DESTDIR)/usr/bin
-	install -m 0755 $(BINDIR)/fleet $(DESTDIR)$(LIBEXEC)/fleet
-	install -m 0755 $(BINDIR)/fleet-certificate $(DESTDIR)$(LIBEXEC)/fleet-certificate
-	for applet in $(APPLETS); do ln -sfn fleet $(DESTDIR)$(LIBEXEC)/$$applet; done
+	install -m 0755 $(EXECUTABLES:%=$(BINDIR)/%) $(DESTDIR)$(LIBEXEC)
+	for program in $(PROGRAMS); do ln -sfn fleet $(DESTDIR)$(LIBEXEC)/$$program; done
+	for service in $(SERVICES); do ln -sfn fleet-services $(DESTDIR)$(LIBEXEC)/$$service; done
 	ln -sfn ../libexec/fleet/fleet $(DESTDIR)/usr/bin/fleet
 	cd dist && find . -type f -exec install -D -m 0644 {} $(DESTDIR)/{} \;
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../fleet/build.rs");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     if has_archive("libgcc_eh.a") {

@@ -28,7 +28,7 @@ REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
 FLEET_SYSUSERS = "${FLEET_TOPDIR}/dist/usr/lib/sysusers.d/fleet.conf"
 
 # Without what only a workstation does: services/fleet/Cargo.toml.
-CARGO_BUILD_FLAGS += "--package fleet --bin fleet --package fleet-certificate --bin fleet-certificate --no-default-features"
+CARGO_BUILD_FLAGS += "--package fleet --package fleet-certificate --package fleet-services --bins --no-default-features"
 # OE strips, and keeps what it strips in -dbg: cargo must leave something to keep.
 export CARGO_PROFILE_RELEASE_DEBUG = "line-tables-only"
 export CARGO_PROFILE_RELEASE_STRIP = "none"

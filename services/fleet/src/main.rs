@@ -1,7 +1,6 @@
-//! The one executable.
+//! The command line, and the programs that run for a moment.
 //!
-//! The name it is called by picks the service; `fleet` is the command line. One executable, because the services share
-//! most of their code, which is then on the disk and in memory once.
+//! The name it is called by picks the program; `fleet` is the command line.
 
 mod cli;
 
@@ -18,20 +17,15 @@ fn main() -> ExitCode {
     run(&name, &arguments).into()
 }
 
-/// Runs the applet that `name` (argv[0]) picks. The names are links, made by `make install`.
+/// Runs the program that `name` (argv[0]) picks. The names are links, made by `make install`.
 fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
     match Path::new(name).file_name().and_then(|name| name.to_str()) {
         Some("fleet-authorized-keys") => fleet_config::authorized_keys::main(arguments),
-        Some("fleet-config") => fleet_config::main(),
-        Some("fleet-helper") => fleet_helper::main(),
         Some("fleet-host-keys") => fleet_identity::host_keys::main(),
-        Some("fleet-journal") => fleet_journal::main(),
-        Some("fleet-journal-sync") => fleet_journal_sync::main(),
         Some("fleet-preinit") => fleet_preinit::main(arguments),
         Some("fleet-reboot-reason") => fleet_reboot_reason::main(arguments),
         Some("fleet-regdomain") => fleet_regdomain::main(),
         Some("fleet-upload-cursor") => fleet_journal::upload_cursor::main(arguments),
-        Some("fleet-watch") => fleet_watch::main(),
         _ => cli::main(arguments),
     }
 }

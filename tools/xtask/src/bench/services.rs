@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use testbed::{Device, Tier};
 
 use super::{median, ratio};
@@ -16,13 +16,15 @@ const RESIDENT: [&str; 4] = ["fleet-config", "fleet-watch", "dbus", "NetworkMana
 /// Those whose memory has one budget.
 const OURS: [&str; 3] = ["fleet-config", "fleet-watch", "fleet-journal"];
 
+/// What the services, people and `fleet-config` run.
+const EXECUTABLES: [&str; 3] = ["fleet-services", "fleet", "fleet-certificate"];
+
 /// What was measured.
 pub(super) struct Services {
     idle_seconds: u64,
     processes: Vec<Process>,
-    /// Bytes of the one executable, and of that for certificates.
-    executable: u64,
-    certificate: u64,
+    /// Name and bytes.
+    executables: Vec<(&'static str, u64)>,
     settled: Duration,
     /// Milliseconds.
     edit: u64,
@@ -32,9 +34,11 @@ pub(super) struct Services {
 
 /// Measures in a container; `root` is the image's root, `idle` the seconds of rest in which wake-ups are counted.
 pub(super) fn measure(root: &Path, repeat: usize, idle: u64) -> anyhow::Result<Services> {
-    let size = |name: &str| -> anyhow::Result<u64> {
-        Ok(fs::metadata(root.join("usr/libexec/fleet").join(name))?.len())
+    let size = |name: &'static str| -> anyhow::Result<(&'static str, u64)> {
+        let path = root.join("usr/libexec/fleet").join(name);
+        Ok((name, fs::metadata(path)?.len()))
     };
+    let executables = EXECUTABLES.into_iter().map(size).collect::<Result<_, _>>()?;
     eprintln!("bench: booting");
     let started = Instant::now();
     let mut device = Device::boot(Tier::Nspawn).start()?;
@@ -84,8 +88,7 @@ pub(super) fn measure(root: &Path, repeat: usize, idle: u64) -> anyhow::Result<S
     Ok(Services {
         idle_seconds: idle,
         processes,
-        executable: size("fleet")?,
-        certificate: size("fleet-certificate")?,
+        executables,
         settled,
         edit,
         persist,
@@ -103,8 +106,9 @@ impl Services {
             self.sum(),
             ratio(self.sum(), self.baseline())
         );
-        println!("executable                      {} bytes", self.executable);
-        println!("executable for certificates     {} bytes", self.certificate);
+        for (name, bytes) in &self.executables {
+            println!("{name:<31} {bytes} bytes");
+        }
         println!("boot to settled, nspawn         {} ms", self.settled.as_millis());
         println!(
             "edit of config.json to hostname {} ms (250 ms of it wait for the editor to be quiet)",
@@ -134,10 +138,14 @@ impl Services {
     /// For programs.
     pub(super) fn json(&self) -> Value {
         let baseline = self.baseline();
+        let executables: Map<String, Value> = self
+            .executables
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), (*bytes).into()))
+            .collect();
         json!({
             "idle_seconds": self.idle_seconds,
-            "executable_bytes": self.executable,
-            "certificate_bytes": self.certificate,
+            "executable_bytes": executables,
             "three_services_pss_kib": self.sum(),
             "settled_nspawn_ms": u64::try_from(self.settled.as_millis()).unwrap_or(u64::MAX),
             "edit_to_hostname_ms": self.edit,

@@ -19,12 +19,13 @@ const BESIDE: &[(&str, &str)] = &[
     ("usr/lib/fleet-reference/manifest", "manifest"),
 ];
 
-/// Adds what it is made from beside the base: `fleet`, dist/ with the Makefile that installs it, reference/'s part.
+/// Adds what it is made from beside the base: the executables, dist/ with the Makefile that installs it, reference/'s part.
 pub(super) fn add_to(inputs: Inputs, workshop: &Workshop, bindir: &Path) -> anyhow::Result<Inputs> {
     inputs
         .text("root 1")
         .path(&bindir.join("fleet"))?
         .path(&bindir.join("fleet-certificate"))?
+        .path(&bindir.join("fleet-services"))?
         .path(&workshop.checkout.join("dist"))?
         .path(&workshop.checkout.join("Makefile"))?
         .path(&workshop.reference("overlay"))?

@@ -41,6 +41,8 @@ impl<'a> Services<'a> {
                 "--no-default-features",
                 "--package",
                 "fleet-certificate",
+                "--package",
+                "fleet-services",
                 "--manifest-path",
             ])
             .arg(checkout.join("Cargo.toml"))
@@ -50,7 +52,7 @@ impl<'a> Services<'a> {
             .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("CARGO_TARGET_DIR");
         self.workshop.steps.clear("services");
-        if !checkout.join("target/release/fleet").exists() {
+        if !checkout.join("target/release/fleet-services").exists() {
             self.workshop
                 .steps
                 .say("services: cargo build --release (minutes, the first time)");

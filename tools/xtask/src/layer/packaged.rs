@@ -97,7 +97,7 @@ fn install(top: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
         fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     }
     fs::create_dir_all(&bindir).with_context(|| format!("cannot make {}", bindir.display()))?;
-    for executable in ["fleet", "fleet-certificate"] {
+    for executable in ["fleet", "fleet-certificate", "fleet-services"] {
         fs::write(bindir.join(executable), "")
             .with_context(|| format!("cannot write {}", bindir.display()))?;
     }
