@@ -1,6 +1,8 @@
 //! Links to the partitions of the root's disk, for the mounts that systemd makes (etc/fstab).
 //!
 //! udev itself makes them, by a rule that names this disk; `/dev/disk/by-label` would take any disk that has the label.
+//! A file system that lost its first block has no label: on a GPT disk the partition's name is the same, so that it is
+//! checked and repaired all the same. An MBR disk has no names.
 
 use std::fs;
 use std::io;
@@ -29,10 +31,18 @@ fn rule(device_path: &str) -> io::Result<String> {
             "the disk's path is not for a udev rule: {device_path}"
         )));
     }
+    let partition = format!(
+        "ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"partition\", DEVPATH==\"{device_path}/*\""
+    );
+    let named = |property: &str| {
+        format!("ENV{{{property}}}==\"fleet-boot|fleet-data\", SYMLINK+=\"disk/fleet/$env{{{property}}}\"")
+    };
     Ok(format!(
         "# Made by fleet-preinit: the partitions of the disk that the root is on, and of no other.\n\
-         ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"partition\", DEVPATH==\"{device_path}/*\", \
-         ENV{{ID_FS_LABEL}}==\"fleet-boot|fleet-data\", SYMLINK+=\"disk/fleet/$env{{ID_FS_LABEL}}\"\n"
+         {partition}, {}\n\
+         {partition}, ENV{{ID_FS_LABEL}}==\"\", {}\n",
+        named("ID_FS_LABEL"),
+        named("ID_PART_ENTRY_NAME")
     ))
 }
 
@@ -47,10 +57,12 @@ mod tests {
             rule.contains("DEVPATH==\"/devices/pci0000:00/0000:00:04.0/virtio1/block/vda/*\""),
             "{rule}"
         );
-        assert!(
-            rule.contains("SYMLINK+=\"disk/fleet/$env{ID_FS_LABEL}\"\n"),
-            "{rule}"
-        );
+        for property in ["ID_FS_LABEL", "ID_PART_ENTRY_NAME"] {
+            let named = format!(
+                "ENV{{{property}}}==\"fleet-boot|fleet-data\", SYMLINK+=\"disk/fleet/$env{{{property}}}\"\n"
+            );
+            assert!(rule.contains(&named), "{rule}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A data partition whose file system finds an error of itself while the journal is on it: journald alone would drop every
-//! line from then on, without a word.
+//! A data partition whose file system finds an error of itself while the journal is on it (journald alone would drop every
+//! line from then on, without a word), or that cannot be mounted at a boot.
 
 #![cfg(feature = "long")]
 
@@ -52,5 +52,59 @@ fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<(
         .run("journalctl -t probe -o cat | head -n 1")?
         .says("before")?;
     device.run("touch /data/x")?.succeeds()?;
+    Ok(())
+}
+
+#[test]
+fn a_partition_that_cannot_be_mounted_is_repaired_or_costs_only_the_stored_journal() -> Result<()> {
+    let mut device = Device::boot(Tier::Qemu)
+        .config_text(r#"{"persistentLogging": true}"#)
+        .start()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device
+        .run("logger -t probe before; journalctl --sync")?
+        .succeeds()?;
+
+    // Its first block is torn: no superblock, no label. There are copies of it.
+    device
+        .run("dd if=/dev/zero of=/dev/disk/by-partlabel/fleet-data bs=4096 count=1 conv=notrunc,fsync")?
+        .succeeds()?;
+    device.cut()?;
+    device.run("findmnt -no LABEL /data")?.says("fleet-data")?;
+
+    device.soon(LOOKED, MODE, "persistent")?;
+    device
+        .run("journalctl -t probe -o cat | head -n 1")?
+        .says("before")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+
+    // Nothing of it is left.
+    device
+        .run("dd if=/dev/zero of=/dev/disk/by-partlabel/fleet-data bs=1M conv=notrunc,fsync; true")?
+        .succeeds()?;
+    device.cut()?;
+    device.run("findmnt /data")?.fails()?;
+    device.run(MODE)?.says("volatile")?;
+    device
+        .run("fleet journal status")?
+        .mentions("Problem: the journal is to be on the data partition and is in RAM")?
+        .mentions("not mounted")?;
+    device
+        .run("logger -t probe after && journalctl --sync; journalctl -q -t probe -o cat | tail -n 1")?
+        .says("after")?;
+    device
+        .run("fleet connectivity --json")?
+        .mentions(r#""status": "online""#)?;
+    device
+        .run("fleet config set hostname goes-on && uname -n")?
+        .mentions("goes-on")?;
+
+    // A new one is taken as it comes.
+    device
+        .run("mkfs.ext4 -q -F -L fleet-data /dev/disk/by-partlabel/fleet-data && sync")?
+        .succeeds()?;
+    device.reboot()?;
+    device.soon(LOOKED, MODE, "persistent")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
     Ok(())
 }
