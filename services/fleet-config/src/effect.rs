@@ -1,6 +1,6 @@
 //! What became of the actions: per subject, what the report says of the keys that rest on it.
 
-use fleet_base::proxy::network_manager::ConnectivityCheck;
+use fleet_base::proxy::network_manager::InForce;
 
 use crate::plan::Subject;
 use crate::value::{Hostname, SyncLevel, Timezone};
@@ -53,8 +53,10 @@ pub(crate) struct Effects {
     pub(crate) country: Effect,
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
-    /// What was read back of the connectivity check; `None` while NetworkManager does not run.
-    pub(crate) check_in_force: Option<ConnectivityCheck>,
+    /// What was read back of the connectivity check and the resolvers; `None` while NetworkManager does not run.
+    pub(crate) network_in_force: Option<InForce>,
+    /// The time sources that chronyd says it has; `None` while it does not run.
+    pub(crate) time_in_force: Option<Vec<String>>,
     /// The names of the keyfiles that NetworkManager itself refused, and why.
     pub(crate) keyfiles_refused: Vec<(String, &'static str)>,
     /// The time zone that the link leads to.

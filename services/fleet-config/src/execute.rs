@@ -86,12 +86,13 @@ impl Device {
             }
             Action::ReloadNetworkManager(text) => {
                 known.network = None;
-                effects.check_in_force = None;
+                effects.network_in_force = None;
                 self.reload_network_manager(text, known, effects).await
             }
             Action::ReloadTimeSources(text) => {
                 known.time = None;
-                self.reload_time_sources(text, known).await
+                effects.time_in_force = None;
+                self.reload_time_sources(text, known, effects).await
             }
             Action::SetPersistentLogging(on) => {
                 known.persistent_logging = None;
@@ -250,18 +251,23 @@ impl Device {
         let peer = |error| peer("NetworkManager", &error);
         let manager = NetworkManagerProxy::new(&self.connection);
         manager.reload(RELOAD_CONF).await.map_err(peer)?;
-        effects.check_in_force = Some(manager.connectivity_check().await.map_err(peer)?);
+        effects.network_in_force = Some(manager.in_force().await.map_err(peer)?);
         known.network = Some(text);
         Ok(Effect::Done)
     }
 
-    async fn reload_time_sources(&self, text: String, known: &mut Known) -> Result<Effect, String> {
+    async fn reload_time_sources(
+        &self,
+        text: String,
+        known: &mut Known,
+        effects: &mut Effects,
+    ) -> Result<Effect, String> {
         // At boot chronyd starts after this service and reads the file by itself.
         if !self.is_active("chronyd.service").await {
             return Ok(Effect::Waiting(CHRONY_READS_LATER));
         }
         let helper = HelperProxy::new(&self.connection);
-        helper.reload_time_sources().await.map_err(helper_error)?;
+        effects.time_in_force = Some(helper.reload_time_sources().await.map_err(helper_error)?);
         known.time = Some(text);
         Ok(Effect::Done)
     }

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use fleet_base::file;
 use fleet_base::secret::Secret;
+use nix::errno::Errno;
 
 /// The largest keyfile, in bytes.
 pub(crate) const MAX_BYTES: u64 = 64 * 1024;
@@ -162,6 +163,9 @@ pub(crate) fn is_left_over(name: &str) -> bool {
 /// The reason without the path, which the key names already.
 fn reason(error: &file::Error) -> String {
     match error {
+        file::Error::Read(_, error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            "it is a link; only files are read".to_owned()
+        }
         file::Error::Read(_, error) | file::Error::Write(_, error) => format!("it cannot be read: {error}"),
         file::Error::TooLarge(_, limit) => format!("it is larger than {} KiB", limit / 1024),
     }
@@ -207,6 +211,10 @@ mod tests {
         );
         assert_eq!(read.refused["office.nmconnection"], Refusal::Twice);
         assert_eq!(read.refused["large"].to_string(), "it is larger than 64 KiB");
+        assert_eq!(
+            read.refused["link"].to_string(),
+            "it is a link; only files are read"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Pure: from what was found in the document, what is wanted and what the actions did.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -9,10 +11,14 @@ use crate::document::Document;
 use crate::effect::{Effect, Effects};
 use crate::finding::{Finding, Verdict, inspect};
 use crate::key::{self, Class};
-use crate::keyfile::{Folder, stem};
+use crate::keyfile::{Folder, MAX_FILES, stem};
 use crate::strict::SyntaxError;
 use crate::value::{NameServers, SshKey, UdevRule, Uuid};
 use crate::wanted::{Check, Time, Wanted};
+
+/// Who else says what NetworkManager does.
+const OVERRIDDEN: &str =
+    "another of its configuration files overrides this one (NetworkManager --print-config)";
 
 /// What became of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +313,8 @@ impl Situation<'_> {
             "country" => wanted.country.map(|country| json!(country.as_str())),
             ROOT_CA => self.trusted(),
             key if !key.starts_with("os.network.") => self.system_in_force(key),
+            // NetworkManager does not say.
+            "os.network.wifi.randomMacAddressScan" => wanted.random_scan_address.map(|random| json!(random)),
             key => match (&wanted.check, key.strip_prefix("os.network.connectivity.")?) {
                 (Check::Off, "uri") => Some(json!("null")),
                 (Check::Off, "interval") => Some(json!(0)),
@@ -332,13 +340,18 @@ impl Situation<'_> {
                 .as_ref()
                 .map(|country| json!(country)),
             ROOT_CA => self.trusted(),
-            "os.network.connectivity.uri" => self.effects.check_in_force.as_ref().map(|check| {
-                if check.enabled {
-                    json!(check.uri)
+            "os.network.connectivity.uri" => self.effects.network_in_force.as_ref().map(|network| {
+                if network.check_enabled {
+                    json!(network.check_uri)
                 } else {
                     json!("null")
                 }
             }),
+            "dnsServers" => {
+                let network = self.effects.network_in_force.as_ref();
+                network.map(|network| json!(network.resolvers))
+            }
+            "ntpServers" => self.effects.time_in_force.as_ref().map(|names| json!(names)),
             key => self.system_read_back(key),
         };
         value.map(|value| value.to_string()).unwrap_or_default()
@@ -376,19 +389,60 @@ impl Situation<'_> {
             .collect()
     }
 
-    /// Why NetworkManager checks otherwise than it was told.
+    /// Why the owner of the thing does otherwise than he was told, from what was read back of him.
     fn overridden(&self, key: &str) -> Option<String> {
-        let in_force = self.effects.check_in_force.as_ref()?;
-        key.strip_prefix("os.network.connectivity.")?;
-        let by = "another of its configuration files overrides this one (NetworkManager --print-config)";
-        match &self.wanted.check {
-            Check::Off if in_force.enabled => Some(format!("NetworkManager still checks: {by}")),
-            Check::On { .. } if !in_force.enabled => Some(format!("NetworkManager does not check: {by}")),
-            Check::On { uri, .. } if in_force.uri != uri.as_str() => {
-                Some(format!("NetworkManager asks another address: {by}"))
+        match key {
+            "ntpServers" => self.unused_time_sources(),
+            "dnsServers" => {
+                let in_force = &self.effects.network_in_force.as_ref()?.resolvers;
+                let wanted = &self.wanted.dns.servers;
+                let same = in_force.len() == wanted.len()
+                    && in_force
+                        .iter()
+                        .zip(wanted)
+                        .all(|(in_force, wanted)| is_address(in_force, wanted));
+                (!same).then(|| format!("NetworkManager uses other resolvers: {OVERRIDDEN}"))
             }
-            Check::On { .. } | Check::Off => None,
+            key => {
+                key.strip_prefix("os.network.connectivity.")?;
+                let in_force = self.effects.network_in_force.as_ref()?;
+                match &self.wanted.check {
+                    Check::Off if in_force.check_enabled => {
+                        Some(format!("NetworkManager still checks: {OVERRIDDEN}"))
+                    }
+                    Check::On { .. } if !in_force.check_enabled => {
+                        Some(format!("NetworkManager does not check: {OVERRIDDEN}"))
+                    }
+                    Check::On { uri, .. } if in_force.check_uri != uri.as_str() => {
+                        Some(format!("NetworkManager asks another address: {OVERRIDDEN}"))
+                    }
+                    Check::On { .. } | Check::Off => None,
+                }
+            }
         }
+    }
+
+    /// The time sources that chronyd was told and does not have.
+    fn unused_time_sources(&self) -> Option<String> {
+        let in_force = self.effects.time_in_force.as_ref()?;
+        let (Time::Servers(wanted) | Time::Pools(wanted)) = &self.wanted.time;
+        let unused: Vec<String> = wanted
+            .iter()
+            .map(ToString::to_string)
+            .filter(|wanted| {
+                let is_wanted = |name: &String| match wanted.parse() {
+                    Ok(address) => is_address(name, &address),
+                    Err(_) => name.eq_ignore_ascii_case(wanted),
+                };
+                !in_force.iter().any(is_wanted)
+            })
+            .collect();
+        (!unused.is_empty()).then(|| {
+            format!(
+                "chronyd does not use {}: its journal says why (journalctl -u chronyd)",
+                unused.join(", ")
+            )
+        })
     }
 
     fn keyfile_rows(&self) -> Vec<KeyRow> {
@@ -398,7 +452,15 @@ impl Situation<'_> {
             value: String::new(),
             detail,
         };
-        let refused = self.keyfiles.refused.iter().map(|(file, refusal)| {
+        let all = &self.keyfiles.refused;
+        let more = all.len().saturating_sub(MAX_FILES);
+        let unnamed = (more > 0).then(|| KeyRow {
+            key: "system-connections".to_owned(),
+            state: State::Refused,
+            value: String::new(),
+            detail: format!("{more} more files are refused"),
+        });
+        let refused = all.iter().take(MAX_FILES).map(|(file, refusal)| {
             let kept = if self.keyfiles.good.contains_key(stem(file)) {
                 "; the last good one stays"
             } else {
@@ -419,8 +481,13 @@ impl Situation<'_> {
                     _ => row(&keyfile.file, State::Applied, String::new()),
                 }
             });
-        refused.chain(good).collect()
+        refused.chain(unnamed).chain(good).collect()
     }
+}
+
+/// Whether the text is this address, however it is written.
+fn is_address(text: &str, address: &IpAddr) -> bool {
+    text.parse() == Ok(*address)
 }
 
 /// The row of a finding; `good` if its value is.

@@ -12,6 +12,7 @@ mod keyfiles;
 mod manager;
 mod memory;
 mod service;
+mod time_sources;
 mod udev;
 mod upload;
 mod verb;

@@ -14,10 +14,10 @@ use zbus::{Connection, Dict, Variant};
 
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev, upload};
+use crate::{
+    hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev, upload,
+};
 
-/// How long chronyc may take: it asks chronyd over a local socket.
-const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
 /// machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
 /// What development mode starts.
@@ -96,12 +96,11 @@ impl Object for Helper {
                 }
                 "ReloadTimeSources" => {
                     self.admit(Verb::ReloadTimeSources, call).await?;
-                    command::run("chronyc", &["reload", "sources"], TIME_SOURCES_LIMIT)
-                        .await
-                        .map_err(|error| {
-                            failed("cannot reload the time sources (does chronyd run?)", &error)
-                        })?;
+                    let sources = time_sources::reload().await.map_err(|error| {
+                        failed("cannot reload the time sources (does chronyd run?)", &error)
+                    })?;
                     log::info!("chrony has read its time sources again");
+                    return Ok(Some(sources.into()));
                 }
                 "SetConnectionProfiles" => {
                     self.admit(Verb::SetConnectionProfiles, call).await?;

@@ -333,3 +333,34 @@ fn a_boot_partition_that_lost_everything_costs_no_profile() -> Result<()> {
     device.run("ls /boot/config.json")?.succeeds()?;
     Ok(())
 }
+
+#[test]
+fn what_others_override_is_refused_and_what_is_in_force_is_shown() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device
+        .run("fleet config set dnsServers '192.0.2.5 192.0.2.6'")?
+        .mentions(r#"applied  dnsServers  ["192.0.2.5","192.0.2.6"]"#)?;
+    device
+        .run("printf '[global-dns-domain-*]\\nservers=192.0.2.99\\n' > /run/NetworkManager/conf.d/99-other.conf")?
+        .succeeds()?;
+    device
+        .run("fleet config set dnsServers 192.0.2.7; fleet config show")?
+        .mentions(r#"refused"#)?
+        .mentions(r#"["192.0.2.99"]"#)?
+        .mentions("NetworkManager uses other resolvers")?;
+    device
+        .run("rm /run/NetworkManager/conf.d/99-other.conf && fleet config set dnsServers 192.0.2.8")?
+        .mentions(r#"applied  dnsServers  ["192.0.2.8"]"#)?;
+
+    // A file of chrony's that reads ours no more.
+    device
+        .run("fleet config set ntpServers 'a.example 192.0.2.9'")?
+        .mentions(r#"applied  ntpServers  ["a.example","192.0.2.9"]"#)?;
+    device
+        .run("mkdir /run/empty && mount --bind /run/empty /run/fleet/config/chrony && chronyc -m 'reload sources'")?
+        .succeeds()?;
+    device
+        .run("nsenter -t $(systemctl show -P MainPID fleet-config) -m umount /run/fleet/config/chrony; fleet config set ntpServers b.example; fleet config show")?
+        .mentions("chronyd does not use b.example")?;
+    Ok(())
+}

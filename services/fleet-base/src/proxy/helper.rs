@@ -27,9 +27,9 @@ impl HelperProxy {
         self.0.tell(PATH, NAME, "SetHostname", vec![name.into()])
     }
 
-    /// Makes chrony read its source files again.
-    pub fn reload_time_sources(&self) -> Pending<'_, zbus::Result<()>> {
-        self.0.tell(PATH, NAME, "ReloadTimeSources", vec![])
+    /// Makes chrony read its source files again. Returns the names of the sources that it has then, as they were written.
+    pub async fn reload_time_sources(&self) -> zbus::Result<Vec<String>> {
+        self.0.call(PATH, NAME, "ReloadTimeSources", vec![]).await?.take()
     }
 
     /// Makes the set of keyfiles that come from the boot partition exactly these (name, content).

@@ -2,7 +2,7 @@
 
 use zbus::Connection;
 
-use crate::peer::Peer;
+use crate::peer::{Peer, Properties};
 use crate::pending::Pending;
 
 /// NetworkManager's well-known name, and its main interface.
@@ -20,13 +20,15 @@ pub const RELOAD_CONF: u32 = 0x1;
 #[derive(Debug)]
 pub struct NetworkManagerProxy(Peer);
 
-/// The connectivity check that NetworkManager has in force.
+/// What NetworkManager has in force of its configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectivityCheck {
-    /// Whether it is on and has a URI.
-    pub enabled: bool,
+pub struct InForce {
+    /// Whether the connectivity check is on and has a URI.
+    pub check_enabled: bool,
     /// The address that is asked.
-    pub uri: String,
+    pub check_uri: String,
+    /// The resolvers for all names in place of the networks' own; empty for none.
+    pub resolvers: Vec<String>,
 }
 
 /// Every function fails if NetworkManager refuses, is not there, or does not answer in time.
@@ -43,13 +45,17 @@ impl NetworkManagerProxy {
         self.0.tell(PATH, NAME, "Reload", vec![flags.into()])
     }
 
-    /// The connectivity check.
-    pub async fn connectivity_check(&self) -> zbus::Result<ConnectivityCheck> {
-        let properties = self.0.properties(PATH, NAME).await?;
-        Ok(ConnectivityCheck {
-            enabled: properties.flag("ConnectivityCheckEnabled")
+    /// What is in force.
+    pub async fn in_force(&self) -> zbus::Result<InForce> {
+        let mut properties = self.0.properties(PATH, NAME).await?;
+        let mut global_dns: Properties = properties.take("GlobalDnsConfiguration").unwrap_or_default();
+        let mut domains: Properties = global_dns.take("domains").unwrap_or_default();
+        let mut all_names: Properties = domains.take("*").unwrap_or_default();
+        Ok(InForce {
+            check_enabled: properties.flag("ConnectivityCheckEnabled")
                 && properties.flag("ConnectivityCheckAvailable"),
-            uri: properties.text("ConnectivityCheckUri").to_owned(),
+            check_uri: properties.text("ConnectivityCheckUri").to_owned(),
+            resolvers: all_names.texts("servers"),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The whole service on a private `dbus-daemon`, with its peers played by objects that write down what they are
 //! told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fleet_base::proxy::config::ConfigProxy;
 use tempfile::TempDir;
-use zbus::{OwnedObjectPath, interface};
+use zbus::{OwnedObjectPath, Variant, interface};
 
 use super::*;
 
@@ -56,8 +56,15 @@ impl Helper {
         Ok(())
     }
 
-    fn reload_time_sources(&self) {
+    fn reload_time_sources(&self) -> Vec<String> {
         self.0.tell("time sources");
+        let conf = &self.0.0.lock().unwrap().network_manager_conf;
+        let sources = std::fs::read_to_string(conf.with_file_name("chrony/fleet.sources")).unwrap();
+        let lines = sources.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| line.split(' ').nth(1))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn set_connection_profiles(&self, profiles: Vec<(String, Vec<u8>)>) -> Vec<String> {
@@ -248,6 +255,20 @@ impl NetworkManager {
             .find_map(|line| line.strip_prefix("uri="))
             .unwrap_or_default();
         uri.clone_into(&mut state.check_uri);
+    }
+
+    #[zbus(property)]
+    fn global_dns_configuration(&self) -> HashMap<String, Variant<'static>> {
+        let conf =
+            std::fs::read_to_string(&self.0.0.lock().unwrap().network_manager_conf).unwrap_or_default();
+        let servers = conf.lines().find_map(|line| line.strip_prefix("servers="));
+        let Some(servers) = servers else {
+            return HashMap::new();
+        };
+        let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
+        let within = |name: &str, value: Variant<'static>| HashMap::from([(name.to_owned(), value)]);
+        let all_names = within("*", within("servers", servers.into()).into());
+        within("domains", all_names.into())
     }
 
     #[zbus(property)]
