@@ -15,6 +15,7 @@ mod service;
 mod udev;
 mod upload;
 mod verb;
+mod vpn;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use zbus::{Connection, Dict, Variant};
 
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
-use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev, upload};
+use crate::{hostname, journal, journal_files, kernel_parameters, keyfiles, manager, udev, upload, vpn};
 
 /// How long chronyc may take: it asks chronyd over a local socket.
 const TIME_SOURCES_LIMIT: Duration = Duration::from_secs(5);
@@ -161,6 +161,11 @@ impl Object for Helper {
                     let mut arguments = call.arguments()?;
                     let (on, again) = (arguments.take()?, arguments.take()?);
                     return Ok(Some(upload::set(connection, on, again).await?.into()));
+                }
+                "SetOpenVpn" => {
+                    self.admit(Verb::SetOpenVpn, call).await?;
+                    let mut arguments = call.arguments()?;
+                    vpn::set_openvpn(connection, arguments.take()?, arguments.take()?).await?;
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

@@ -24,6 +24,7 @@ pub(crate) enum Verb {
     SetTrustStore,
     SetRegulatoryDomain,
     SetJournalUpload,
+    SetOpenVpn,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -39,7 +40,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 17] = [
+const TABLE: [(Verb, Caller); 18] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -53,6 +54,7 @@ const TABLE: [(Verb, Caller); 17] = [
     (Verb::SetTrustStore, Caller::Config),
     (Verb::SetRegulatoryDomain, Caller::Config),
     (Verb::SetJournalUpload, Caller::Config),
+    (Verb::SetOpenVpn, Caller::Config),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -194,6 +196,7 @@ mod tests {
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
             Verb::SetJournalUpload,
+            Verb::SetOpenVpn,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,

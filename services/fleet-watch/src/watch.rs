@@ -20,6 +20,7 @@ use crate::settle::Settle;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
 use crate::verdict::judge;
+use crate::vpn::OpenVpn;
 
 /// The shortest time between two readings. The first signal of a burst is acted on at once, the rest together.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +39,9 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut reader = Reader::new(connection.clone());
     let (requests, mut asked) = mpsc::channel(REQUESTS);
 
+    let openvpn = OpenVpn::follow();
     let mut snapshot = reader.read(&signals).await;
+    openvpn.add_to(&mut snapshot);
     let mut last_read = Instant::now();
     let first = Published::next(None, judge(&snapshot), boot_clock::now_us());
     tell(None, &first);
@@ -54,6 +57,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             () = watchdog.feed() => continue,
             () = connection.closed() => return Ok(()),
             () = signals.changed() => None,
+            () = openvpn.changed() => None,
             Some(request) = asked.recv() => Some(request),
             () = at(settle.deadline().or(again)) => None,
         };
@@ -62,6 +66,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             reader.read(&signals).await
         })
         .await;
+        openvpn.add_to(&mut snapshot);
         last_read = Instant::now();
         if connection.is_closed() {
             // What could not be read then says nothing about NetworkManager.

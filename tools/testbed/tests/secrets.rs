@@ -21,7 +21,7 @@ const CONFIG: &str = r#"{
     "sshKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----\ns3cr3t-private\n-----END OPENSSH PRIVATE KEY-----"],
     "vpn": {
       "type": "openvpn",
-      "openvpn": {"config": "remote vpn.example\n<key>\ns3cr3t-vpn-config\n</key>\n", "username": "u", "password": "s3cr3t-vpn-password"},
+      "openvpn": {"config": "client\ndev tun\nremote vpn.example 1194\nauth-user-pass\n<ca>\n-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n</ca>\n<cert>\n-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n</cert>\n<key>\n-----BEGIN PRIVATE KEY-----\ns3cr3t-vpn-config\n-----END PRIVATE KEY-----\n</key>\n", "username": "u", "password": "s3cr3t-vpn-password"},
       "wireguard": {"privateKey": "s3cr3t-wireguard", "peers": [{"publicKey": "x", "presharedKey": "s3cr3t-preshared"}]}
     },
     "network": {

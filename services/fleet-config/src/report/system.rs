@@ -6,11 +6,12 @@ use super::{Situation, parameters};
 use crate::config::{JournalLimits, Proxy};
 use crate::effect::Effect;
 use crate::journal_limits;
-use crate::value::WatchdogTimeout;
+use crate::value::{VpnKind, WatchdogTimeout};
 
 const PROXY_REMARK: &str = "for what starts from now on; what runs keeps its own until it is started again";
 const NO_CLIENT: &str =
     "not used: it takes certificate and key, and a collector with https (os.journal.upload.url)";
+const OTHER_VPN: &str = "not used: os.vpn.type says otherwise";
 const NO_WATCHDOG: &str = "this board has no watchdog device that systemd could open";
 
 impl Situation<'_> {
@@ -75,6 +76,18 @@ impl Situation<'_> {
         }
     }
 
+    /// Whether the VPN rests on this key.
+    pub(super) fn is_of_the_vpn(&self, key: &str) -> bool {
+        let Some(key) = key.strip_prefix("os.vpn.") else {
+            return false;
+        };
+        match self.config.vpn.kind {
+            Some(VpnKind::OpenVpn) => key == "type" || key.starts_with("openvpn."),
+            Some(VpnKind::WireGuard) => key == "type" || key.starts_with("wireguard."),
+            None => key == "type",
+        }
+    }
+
     /// Why a watchdog that is wanted does not watch. Only systemd knows whether there is a device, and it opens one only
     /// while it is to watch the running system.
     pub(super) fn without_device(&self, key: &str) -> Option<&'static str> {
@@ -95,6 +108,9 @@ impl Situation<'_> {
             && upload.client().is_none()
         {
             return NO_CLIENT;
+        }
+        if key.starts_with("os.vpn.") && !self.is_of_the_vpn(key) {
+            return OTHER_VPN;
         }
         if key.starts_with("os.proxy.") && self.wanted.proxy != Proxy::default() {
             PROXY_REMARK
