@@ -373,3 +373,57 @@ fn not_shown(device: &mut Device, server: &Server) -> Result<()> {
         .or_else(|_| device.run(modes)?.says("400\n400"))?;
     Ok(())
 }
+
+/// What the report says of a key: state and detail.
+fn row(key: &str) -> String {
+    format!(
+        "fleet config show --json | jq -r '.keys[] | select(.key == \"{key}\") | .state + \" \" + .detail'"
+    )
+}
+
+const CONFIG: &str = "os.vpn.openvpn.config";
+
+#[test]
+fn a_vpn_that_does_not_come_up_is_taken_back() -> Result<()> {
+    let server = Server::new("trial")?;
+    let good = config(&server.client("ca", "device", "")?, "");
+    let bad = |port: u16| good.replace("remote 172.31.77.1 1194", &format!("remote 172.31.77.1 {port}"));
+    let ports = "grep -o '^remote .*' /run/fleet/config/vpn/openvpn.conf";
+    let mut device = Device::boot(Tier::Nspawn).config_text(good.clone()).start()?;
+    server.start(&device, "server", "")?;
+    soon(&mut device, &server, UP)?;
+
+    give(&mut device, &bad(4444))?;
+    soon(&mut device, &server, "internet vpn-unreachable heartbeat-only")?;
+    device.run(ports)?.says("remote 172.31.77.1 4444")?;
+    device.run(&row(CONFIG))?.mentions("applied on trial")?;
+    device
+        .run("stat -c '%a %U' /var/lib/fleet/config/vpn-trial")?
+        .says("600 fleet-config")?;
+    // The power goes away in the middle of it.
+    device.cut()?;
+    device.run(ports)?.says("remote 172.31.77.1 4444")?;
+    let trial = Duration::from_secs(150) + PATIENCE;
+    device.soon(trial, ports, "remote 172.31.77.1 1194")?;
+    soon(&mut device, &server, UP)?;
+    device
+        .run(&row(CONFIG))?
+        .mentions("refused tried, and taken back")?;
+    device.run(&row(CONFIG))?.mentions("its server does not answer")?;
+    // It stays so over a reboot.
+    device.reboot()?;
+    soon(&mut device, &server, UP)?;
+    device
+        .run(&row(CONFIG))?
+        .mentions("refused tried, and taken back")?;
+
+    // What worked, asked for again, is nothing to try.
+    give(&mut device, &good)?;
+    device.soon(PATIENCE, &row(CONFIG), "applied")?;
+    device.run("ls /var/lib/fleet/config/vpn-trial")?.fails()?;
+    // Nothing of a key is anywhere that others read.
+    device
+        .run("fleet config show | grep -c PRIVATE; true")?
+        .says("0")?;
+    server.kill(&device)
+}
