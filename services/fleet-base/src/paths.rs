@@ -49,6 +49,10 @@ pub const RUN_VPN: &str = "/run/fleet/config/vpn";
 pub const OPENVPN_CONFIG: &str = "openvpn.conf";
 /// In [`RUN_VPN`]: WireGuard's profile.
 pub const WIREGUARD_PROFILE: &str = "wireguard.nmconnection";
+/// In [`RUN_VPN`]: the seconds between signs of life that WireGuard sends to each peer at least.
+pub const WIREGUARD_KEEPALIVE: &str = "wireguard.keepalive";
+/// When WireGuard's peers were last heard (`fleet-handshakes.service`).
+pub const HANDSHAKES: &str = "/run/fleet/wireguard/handshakes";
 /// The folder of OpenVPN's management socket, for OpenVPN and fleet-watch alone.
 pub const VPN_SOCKET_FOLDER: &str = "/run/fleet/vpn";
 /// The country that the configuration names, for `fleet-regdomain`.

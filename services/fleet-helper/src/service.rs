@@ -167,6 +167,10 @@ impl Object for Helper {
                     let mut arguments = call.arguments()?;
                     vpn::set_openvpn(connection, arguments.take()?, arguments.take()?).await?;
                 }
+                "ReadHandshakes" => {
+                    self.admit(Verb::ReadHandshakes, call).await?;
+                    vpn::read_handshakes(connection).await?;
+                }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;
                     journal::flush().await?;

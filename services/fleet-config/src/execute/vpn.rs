@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use fleet_base::file::{self, Durability};
-use fleet_base::paths::{OPENVPN_CONFIG, WIREGUARD_PROFILE};
+use fleet_base::paths::{OPENVPN_CONFIG, WIREGUARD_KEEPALIVE, WIREGUARD_PROFILE};
 use fleet_base::proxy::helper::HelperProxy;
 use fleet_base::proxy::network_manager::NetworkManagerProxy;
 use fleet_base::proxy::systemd::{ManagerProxy, OPENVPN};
@@ -26,6 +26,13 @@ pub(super) fn is_set_up(folder: &Path) -> bool {
         .any(|name| !matches!(folder.join(name).try_exists(), Ok(false)))
 }
 
+/// Of each peer of a profile, in seconds; 0 is none.
+fn keepalives(profile: &str) -> impl Iterator<Item = u64> {
+    profile
+        .lines()
+        .filter_map(|line| line.strip_prefix("persistent-keepalive=")?.parse().ok())
+}
+
 impl Device {
     pub(super) async fn set_vpn(&self, vpn: Vpn, known: &mut Known) -> Result<Effect, String> {
         let folder = &self.board.vpn;
@@ -41,6 +48,7 @@ impl Device {
         let helper = HelperProxy::new(&self.connection);
         if !matches!(vpn, Vpn::WireGuard(_)) {
             remove(WIREGUARD_PROFILE)?;
+            remove(WIREGUARD_KEEPALIVE)?;
         }
         let state = ManagerProxy::new(&self.connection).active_state(OPENVPN).await;
         let runs = state.is_ok_and(|state| state != "inactive" && state != "failed");
@@ -62,6 +70,14 @@ impl Device {
             }
             Vpn::WireGuard(profile) => {
                 let changed = write(WIREGUARD_PROFILE, profile.expose())?;
+                let least = keepalives(profile.expose()).min().unwrap_or_default();
+                file::write(
+                    &folder.join(WIREGUARD_KEEPALIVE),
+                    format!("{least}\n").as_bytes(),
+                    0o644,
+                    Durability::Volatile,
+                )
+                .map_err(failed)?;
                 if !self.network_manager_runs {
                     Effect::Waiting(NETWORK_MANAGER_READS_LATER)
                 } else {

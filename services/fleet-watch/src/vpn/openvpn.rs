@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::NAME;
 use super::folder::Folders;
 use super::management::{Line, QUESTIONS};
 use super::tunnel::Tunnel;
@@ -21,8 +22,6 @@ use crate::snapshot::{Snapshot, Vpn};
 
 /// The socket, below its folder.
 const SOCKET: &str = "management";
-/// Its name to people, as NetworkManager's profile of WireGuard has it.
-const NAME: &str = "fleet-vpn";
 /// OpenVPN makes the socket, and listens a moment later.
 const LISTENING: Duration = Duration::from_millis(200);
 /// A socket that nobody listens on may be one that OpenVPN left: the next one makes a new one, which is noticed.
