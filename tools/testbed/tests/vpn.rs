@@ -146,6 +146,26 @@ impl Server {
         Ok(())
     }
 
+    /// The seconds between refused logins.
+    fn pauses(&self) -> Vec<u32> {
+        // 2026-11-26 09:05:26 172.31.77.23:42037 TLS Auth Error: …
+        let second = |line: &str| {
+            let mut parts = line.split(' ').nth(1)?.split(':').map(str::parse::<u32>);
+            let mut next = || parts.next()?.ok();
+            Some(next()? * 3600 + next()? * 60 + next()?)
+        };
+        let log = self.log();
+        let refused: Vec<u32> = log
+            .lines()
+            .filter(|line| line.contains("TLS Auth Error"))
+            .filter_map(second)
+            .collect();
+        refused
+            .windows(2)
+            .map(|two| two[1].saturating_sub(two[0]))
+            .collect()
+    }
+
     fn log(&self) -> String {
         self.read("log").unwrap_or_default()
     }
@@ -284,6 +304,7 @@ fn credentials_are_judged_by_who_refuses_them_and_shown_to_nobody() -> Result<()
     let login = |password: &str| format!(r#", "username": "me", "password": "{password}""#);
     let check = "--auth-user-pass-verify /tmp/c/check via-file";
     let asking = server.client("ca", "device", "auth-user-pass\n")?;
+    let patient = server.client("ca", "device", "auth-user-pass\nconnect-retry 1\n")?;
 
     // Without name and password it is not begun.
     let mut device = Device::boot(Tier::Nspawn)
@@ -297,6 +318,17 @@ fn credentials_are_judged_by_who_refuses_them_and_shown_to_nobody() -> Result<()
 
     give(&mut device, &config(&asking, &login("s3cr3t-wrong")))?;
     soon(&mut device, &server, "internet vpn-auth-failed heartbeat-only")?;
+    // It is tried again, and ever less often.
+    give(&mut device, &config(&patient, &login("s3cr3t-wrong")))?;
+    let deadline = Instant::now() + PATIENCE;
+    while server.pauses().last().is_none_or(|last| *last < 8) {
+        ensure!(
+            Instant::now() < deadline,
+            "tried again after {:?} s",
+            server.pauses()
+        );
+        sleep(Duration::from_secs(1));
+    }
     give(&mut device, &config(&asking, &login(PASSWORD)))?;
     soon(&mut device, &server, UP)?;
     not_shown(&mut device, &server)?;

@@ -7,6 +7,7 @@ use crate::config::{JournalLimits, Proxy};
 use crate::effect::Effect;
 use crate::journal_limits;
 use crate::value::{VpnKind, WatchdogTimeout};
+use crate::wanted::Vpn;
 
 const PROXY_REMARK: &str = "for what starts from now on; what runs keeps its own until it is started again";
 const NO_CLIENT: &str =
@@ -47,6 +48,12 @@ impl Situation<'_> {
             "os.watchdog.runtime" => seconds(wanted.watchdog.runtime),
             "os.watchdog.reboot" => seconds(wanted.watchdog.reboot),
             "os.journal.upload.url" => Some(json!(wanted.upload.url.as_ref()?.as_str())),
+            // What is in force, also while something else is asked for and does not pass its trial.
+            "os.vpn.type" => match &wanted.vpn {
+                Vpn::OpenVpn { .. } => Some(json!("openvpn")),
+                Vpn::WireGuard(_) => Some(json!("wireguard")),
+                Vpn::None | Vpn::Incomplete(_) => None,
+            },
             key => text(wanted.proxy.values()[proxy_index(key)?]),
         }
     }
