@@ -114,6 +114,10 @@ impl Trial {
     /// # Errors
     /// What worked cannot be kept.
     pub(crate) fn begin(&mut self, next: &Vpn, was_online: bool) -> Result<(), file::Error> {
+        // The same again, because something else failed with it: its time goes on.
+        if self.is_running() && self.case.as_ref().is_some_and(|case| case.tried == sum(next)) {
+            return Ok(());
+        }
         let before = match self.case.take() {
             Some(Case {
                 before,
@@ -333,6 +337,11 @@ mod tests {
         trial.begin(&vpn("typo"), true).unwrap();
         trial.set_in_force(vpn("typo"));
         trial.begin(&vpn("better"), false).unwrap();
+        tokio::time::advance(LENGTH - Duration::from_secs(1)).await;
+        trial.begin(&vpn("better"), false).unwrap();
+        tokio::time::timeout(Duration::from_secs(2), trial.due())
+            .await
+            .expect("its time goes on");
         trial.judge(Some(&reach("dns", "offline"))).unwrap();
         assert_eq!(trial.judged(vpn("better")).0, vpn("old"));
         // Put back what worked: nothing is left to try.
