@@ -43,6 +43,18 @@ pub const RUN_CERTIFICATES: &str = "/run/fleet/config/ca";
 pub const CERTIFICATES: &str = "/etc/ssl/certs";
 /// The executable that looks into certificates, the only one of ours with OpenSSL.
 pub const CERTIFICATE_CHECKER: &str = "/usr/libexec/fleet/fleet-certificate";
+/// What fleet-config writes of the VPN: a file a kind, there while there shall be one.
+pub const RUN_VPN: &str = "/run/fleet/config/vpn";
+/// In [`RUN_VPN`]: what OpenVPN reads.
+pub const OPENVPN_CONFIG: &str = "openvpn.conf";
+/// In [`RUN_VPN`]: WireGuard's profile.
+pub const WIREGUARD_PROFILE: &str = "wireguard.nmconnection";
+/// In [`RUN_VPN`]: the seconds between signs of life that WireGuard sends to each peer at least.
+pub const WIREGUARD_KEEPALIVE: &str = "wireguard.keepalive";
+/// When WireGuard's peers were last heard (`fleet-handshakes.service`).
+pub const HANDSHAKES: &str = "/run/fleet/wireguard/handshakes";
+/// The folder of OpenVPN's management socket, for OpenVPN and fleet-watch alone.
+pub const VPN_SOCKET_FOLDER: &str = "/run/fleet/vpn";
 /// The country that the configuration names, for `fleet-regdomain`.
 pub const RUN_COUNTRY: &str = "/run/fleet/config/country";
 /// What `fleet-regdomain` read back: the regulatory domain in force or `none` (no radio), and why it is not the one that

@@ -2,6 +2,7 @@
 //!
 //! Each key stands alone: one that breaks its rule counts as not set, and everything else is there.
 
+use fleet_base::secret::Secret;
 use serde_json::Value;
 
 use crate::document::Document;
@@ -9,8 +10,9 @@ use crate::value::{
     CheckResponse, CheckUri, ClientCertificate, ClientKey, CollectorUrl, Country, Hostname, KeepFree, MaxUse,
     NONE, NameServers, NamedRule, NoProxy, Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention,
     RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout,
-    boolean,
+    boolean, vpn,
 };
+use crate::value::{OpenVpnConfig, Peer, VpnKind};
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,79 @@ pub struct Config {
     pub root_ca: Option<RootCa>,
     /// `os.udevRules`: those that keep the rules, in the order of their names.
     pub udev_rules: Vec<UdevRule>,
+    /// `os.vpn.*`.
+    pub vpn: Vpn,
+}
+
+/// The VPN.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vpn {
+    /// `os.vpn.type`. `None`: there is none.
+    pub kind: Option<VpnKind>,
+    /// `os.vpn.openvpn.config`.
+    pub openvpn: Option<OpenVpnConfig>,
+    /// `os.vpn.openvpn.username`.
+    pub username: Option<Secret<String>>,
+    /// `os.vpn.openvpn.password`.
+    pub password: Option<Secret<String>>,
+    /// `os.vpn.wireguard.*`.
+    pub wireguard: WireGuard,
+}
+
+/// WireGuard. Empty or `None`: not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireGuard {
+    /// `os.vpn.wireguard.privateKey`.
+    pub private_key: Option<Secret<String>>,
+    /// `os.vpn.wireguard.addresses`.
+    pub addresses: Vec<String>,
+    /// `os.vpn.wireguard.dns`.
+    pub dns: Vec<String>,
+    /// `os.vpn.wireguard.mtu`; 0: the kernel's choice.
+    pub mtu: u64,
+    /// `os.vpn.wireguard.peers`.
+    pub peers: Vec<Peer>,
+}
+
+impl Vpn {
+    fn read(document: &Document) -> Self {
+        fn good<'d>(
+            document: &'d Document,
+            path: &str,
+            check: fn(&Value) -> Result<(), Refusal>,
+        ) -> Option<&'d Value> {
+            document.setting(path).filter(|value| check(value).is_ok())
+        }
+        let secret = |path| {
+            document
+                .setting(path)
+                .and_then(|value| vpn::secret_line(value).ok().flatten())
+        };
+        let list = |path, check| good(document, path, check).map(vpn::list).unwrap_or_default();
+        Self {
+            kind: document
+                .setting("os.vpn.type")
+                .and_then(|value| vpn::kind(value).ok().flatten()),
+            openvpn: document
+                .setting("os.vpn.openvpn.config")
+                .and_then(|value| vpn::openvpn_config(value).ok().flatten()),
+            username: secret("os.vpn.openvpn.username"),
+            password: secret("os.vpn.openvpn.password"),
+            wireguard: WireGuard {
+                private_key: good(document, "os.vpn.wireguard.privateKey", vpn::check_key)
+                    .and_then(|value| vpn::secret_line(value).ok().flatten()),
+                addresses: list("os.vpn.wireguard.addresses", vpn::check_addresses),
+                dns: list("os.vpn.wireguard.dns", vpn::check_dns),
+                mtu: good(document, "os.vpn.wireguard.mtu", vpn::check_mtu)
+                    .and_then(|value| vpn::mtu(value).ok())
+                    .unwrap_or_default(),
+                peers: document
+                    .setting("os.vpn.wireguard.peers")
+                    .map(vpn::peers)
+                    .unwrap_or_default(),
+            },
+        }
+    }
 }
 
 /// Limits and pace of the journal; what is not set is the product's.
@@ -197,6 +272,7 @@ impl Config {
                 rules.sort_unstable_by(|one, other| one.name.cmp(&other.name));
                 rules
             },
+            vpn: Vpn::read(document),
         }
     }
 }

@@ -51,6 +51,7 @@ pub(crate) struct Effects {
     pub(crate) root_ca: Effect,
     pub(crate) udev_rules: Effect,
     pub(crate) country: Effect,
+    pub(crate) vpn: Effect,
     /// The host name that was read back.
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check and the resolvers; `None` while NetworkManager does not run.
@@ -115,6 +116,7 @@ impl Effects {
             &self.root_ca,
             &self.udev_rules,
             &self.country,
+            &self.vpn,
         ]
         .into_iter()
         .any(|effect| matches!(effect, Effect::Failed(_)))
@@ -140,6 +142,7 @@ impl Effects {
             Subject::RootCa => &mut self.root_ca,
             Subject::UdevRules => &mut self.udev_rules,
             Subject::Country => &mut self.country,
+            Subject::Vpn => &mut self.vpn,
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::value::Hostname;
 
 mod system;
 mod upload;
+mod vpn;
 
 pub(crate) use system::timezone_in_force;
 pub(crate) use upload::NOT_REACHED as COLLECTOR_NOT_REACHED;
@@ -141,6 +142,10 @@ impl Device {
             Action::SetCountry(country) => {
                 known.country = None;
                 self.set_country(country, known, effects).await
+            }
+            Action::SetVpn(vpn) => {
+                known.vpn = None;
+                self.set_vpn(vpn, known).await
             }
         };
         done.unwrap_or_else(Effect::Failed)

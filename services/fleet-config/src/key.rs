@@ -73,25 +73,22 @@ pub const TABLE: &[Key] = &[
     applied("os.journal.syncLevel", config::check_sync_level),
     applied("os.journal.upload.url", config::check_collector),
     applied("os.journal.upload.certificate", config::check_client_certificate),
-    Key {
-        secret: true,
-        ..applied("os.journal.upload.key", config::check_client_key)
-    },
+    applied_secret("os.journal.upload.key", config::check_client_key),
     applied("os.sysctl", config::check_sysctl),
     applied("os.proxy.http", config::check_proxy),
     applied("os.proxy.https", config::check_proxy),
     applied("os.proxy.noProxy", config::check_no_proxy),
     applied("os.watchdog.runtime", config::check_watchdog),
     applied("os.watchdog.reboot", config::check_watchdog),
-    later("os.vpn.type", value::check_type),
-    later_secret("os.vpn.openvpn.config", value::check_openvpn_config),
-    later("os.vpn.openvpn.username", value::check_secret_line),
-    later_secret("os.vpn.openvpn.password", value::check_secret_line),
-    later_secret("os.vpn.wireguard.privateKey", value::check_key),
-    later("os.vpn.wireguard.addresses", value::check_addresses),
-    later("os.vpn.wireguard.dns", value::check_dns),
-    later("os.vpn.wireguard.mtu", value::check_mtu),
-    later("os.vpn.wireguard.peers", value::check_peers),
+    applied("os.vpn.type", value::check_type),
+    applied_secret("os.vpn.openvpn.config", value::check_openvpn_config),
+    applied("os.vpn.openvpn.username", value::check_secret_line),
+    applied_secret("os.vpn.openvpn.password", value::check_secret_line),
+    applied_secret("os.vpn.wireguard.privateKey", value::check_key),
+    applied("os.vpn.wireguard.addresses", value::check_addresses),
+    applied("os.vpn.wireguard.dns", value::check_dns),
+    applied("os.vpn.wireguard.mtu", value::check_mtu),
+    applied("os.vpn.wireguard.peers", value::check_peers),
     later_secret("os.network.profiles", value::check_profiles),
     not_yet("os.fan.profile"),
     not_yet("os.power.mode"),
@@ -135,19 +132,17 @@ const fn applied(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -
     }
 }
 
-const fn later(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
+const fn applied_secret(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
-        path,
-        class: Class::Later,
-        secret: false,
-        check,
+        secret: true,
+        ..applied(path, check)
     }
 }
 
 const fn later_secret(path: &'static str, check: fn(&Value) -> Result<(), Refusal>) -> Key {
     Key {
-        secret: true,
-        ..later(path, check)
+        class: Class::Later,
+        ..applied_secret(path, check)
     }
 }
 

@@ -34,6 +34,7 @@ pub mod secrets;
 mod service;
 pub mod store;
 mod strict;
+mod trial;
 mod trust_store;
 pub mod value;
 mod wall_clock;

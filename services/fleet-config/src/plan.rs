@@ -9,7 +9,7 @@ use crate::config::{Proxy, Upload, Watchdog};
 use crate::keyfile::Keyfile;
 use crate::render::File;
 use crate::value::{Country, Hostname, Parameters, RootCa, SyncLevel, Timezone, UdevRule};
-use crate::wanted::Wanted;
+use crate::wanted::{Vpn, Wanted};
 
 /// One effect on the device.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) enum Action {
     SetUdevRules(Vec<UdevRule>, bool),
     /// Sets the regulatory domain of Wi-Fi.
     SetCountry(Option<Country>),
+    /// Brings this VPN up in place of the one from before.
+    SetVpn(Vpn),
 }
 
 /// What an action is about. Several actions may be about one thing; the first failure decides about it.
@@ -70,6 +72,7 @@ pub(crate) enum Subject {
     RootCa,
     UdevRules,
     Country,
+    Vpn,
 }
 
 /// What is known to be in force. `None`: not known, so it is set.
@@ -94,6 +97,7 @@ pub(crate) struct Known {
     pub(crate) root_ca: Option<Option<RootCa>>,
     pub(crate) udev_rules: Option<Vec<UdevRule>>,
     pub(crate) country: Option<Option<Country>>,
+    pub(crate) vpn: Option<Vpn>,
 }
 
 /// Actions in their order.
@@ -165,6 +169,9 @@ impl Plan {
         if known.country != Some(wanted.country) {
             actions.push(Action::SetCountry(wanted.country));
         }
+        if known.vpn.as_ref() != Some(&wanted.vpn) {
+            actions.push(Action::SetVpn(wanted.vpn.clone()));
+        }
         // Last: whether it gets on takes seconds to see.
         if known.upload.as_ref() != Some(&wanted.upload) {
             actions.push(Action::SetUpload(wanted.upload.clone()));
@@ -200,6 +207,7 @@ impl fmt::Display for Subject {
             Self::RootCa => "the additional root certificates are",
             Self::UdevRules => "the udev rules are",
             Self::Country => "the country is",
+            Self::Vpn => "the VPN is",
         })
     }
 }
@@ -236,6 +244,7 @@ impl Action {
             Self::SetRootCa(_) => Subject::RootCa,
             Self::SetUdevRules(..) => Subject::UdevRules,
             Self::Write(File::Country, _) | Self::SetCountry(_) => Subject::Country,
+            Self::SetVpn(_) => Subject::Vpn,
         }
     }
 }
@@ -301,6 +310,15 @@ impl fmt::Display for Plan {
                 Action::SetCountry(country) => {
                     writeln!(f, "set country {}", country.map_or("none", Country::as_str))?;
                 }
+                Action::SetVpn(vpn) => match vpn {
+                    Vpn::None => f.write_str("no VPN\n")?,
+                    Vpn::Incomplete(why) => writeln!(f, "VPN as it is: {why}")?,
+                    Vpn::OpenVpn { login, .. } if login.expose().is_empty() => {
+                        f.write_str("VPN by OpenVPN\n")?
+                    }
+                    Vpn::OpenVpn { .. } => f.write_str("VPN by OpenVPN with a login\n")?,
+                    Vpn::WireGuard(_) => f.write_str("VPN by WireGuard\n")?,
+                },
             }
         }
         Ok(())

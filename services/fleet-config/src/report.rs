@@ -284,6 +284,7 @@ impl Situation<'_> {
             "ntpServers" => vec![&effects.time],
             "dnsServers" => vec![&effects.network, &effects.fallback],
             "country" => vec![&effects.country],
+            key if self.is_of_the_vpn(key) => vec![&effects.vpn],
             ROOT_CA => vec![&effects.root_ca],
             "os.udevRules" => vec![&effects.udev_rules],
             key if key.starts_with("os.network.") => vec![&effects.network],

@@ -12,7 +12,7 @@ use fleet_base::bus::{self, sentence};
 use fleet_base::exit::Exit;
 use fleet_base::file::{self, Durability};
 use fleet_base::idle::Activity;
-use fleet_base::proxy::network_manager;
+use fleet_base::proxy::{connectivity, network_manager};
 use fleet_base::watchdog::{self, Watchdog};
 use fleet_base::{boot_clock, object};
 use futures_util::StreamExt;
@@ -27,23 +27,26 @@ use crate::copies::{Boot, Copies};
 use crate::dbus::{Face, Published, Question, Request};
 use crate::defaults::Defaults;
 use crate::dispatcher;
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::execute::{Board, Device, timezone_in_force};
 use crate::keyfile::Folder;
 use crate::places::Places;
-use crate::plan::{Known, Plan};
+use crate::plan::{Action, Known, Plan};
 use crate::render::File;
 use crate::report::Situation;
 use crate::request;
 use crate::retry::Retry;
 use crate::store::Store;
+use crate::trial::{self, Trial};
 use crate::value::{Hostname, Parameters};
-use crate::wanted::Wanted;
+use crate::wanted::{PROFILE, Vpn, Wanted};
 
 const DOCUMENT: &str = "config.json";
 const KEYFILES: &str = "system-connections";
 const DISPATCHER: &str = "dispatcher.d";
 const REPORT: &str = "report.json";
+/// Beside the store.
+const TRIAL: &str = "vpn-trial";
 
 /// Runs the service until it is stopped.
 #[must_use]
@@ -112,6 +115,7 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
             Some(request) = requested.recv() => Occasion::Requested(request),
             Some(changed) = owners.next() => Occasion::NetworkManager(has_owner(&changed?)),
             () = service.retry.due() => Occasion::Retry,
+            () = service.trial.due() => Occasion::Trial,
             () = service.copies.stays() => Occasion::Edited,
             () = watchdog.feed() => continue,
             () = connection.closed() => return Err(bus_is_gone()),
@@ -162,6 +166,8 @@ enum Occasion {
     NetworkManager(bool),
     /// Something failed a while ago.
     Retry,
+    /// The time of a VPN's trial is over.
+    Trial,
 }
 
 /// Everything the service has.
@@ -178,6 +184,7 @@ struct Service {
     /// Scripts on the boot partition.
     dispatcher: PathBuf,
     retry: Retry,
+    trial: Trial,
 }
 
 impl Service {
@@ -243,6 +250,7 @@ impl Service {
             report: places.run.join(REPORT),
             dispatcher: places.boot.join(DISPATCHER),
             retry: Retry::default(),
+            trial: Trial::open(places.state.join(TRIAL)),
         })
     }
 
@@ -261,6 +269,7 @@ impl Service {
         self.device
             .execute(late, &mut self.known, &mut self.effects)
             .await;
+        self.follow_vpn();
         self.publish(&keyfiles).await;
     }
 
@@ -286,7 +295,70 @@ impl Service {
                 self.judge().await;
                 self.apply().await;
             }
+            Occasion::Trial => {
+                let reach = connectivity::read(&self.device.connection).await.ok();
+                match self.trial.judge(reach.as_ref()) {
+                    Ok(trial::Finding::Proved) => {
+                        self.effects.vpn = Effect::Done;
+                        log::info!("the VPN has passed its trial");
+                    }
+                    Ok(trial::Finding::Rejected) => {
+                        log::warn!("the VPN has not passed its trial; the one from before comes back");
+                    }
+                    Ok(trial::Finding::Later) => {}
+                    Err(error) => log::warn!("what the trial of the VPN found is not kept: {error}"),
+                }
+                self.apply().await;
+            }
             Occasion::Requested(request) => self.answer(request).await,
+        }
+    }
+
+    /// Before the VPN is changed: keeps the one that works, so that it can come back.
+    async fn begin_trial(&mut self, next: &Vpn) {
+        let is_put_back = self.trial.judged(self.vpn_of_the_file()).1.is_some();
+        if is_put_back || !(self.trial.is_change(next) || self.trial.is_running()) {
+            return;
+        }
+        let reach = connectivity::read(&self.device.connection).await;
+        let was_online = reach.is_ok_and(|reach| matches!(reach.status.as_str(), "online" | "vpn-only"));
+        if let Err(error) = self.trial.begin(next, was_online) {
+            log::warn!("the VPN from before is not kept over a power cut: {error}");
+        }
+    }
+
+    fn vpn_of_the_file(&self) -> Vpn {
+        Vpn::new(&Config::read(self.copies.accepted()).vpn, self.copies.identity())
+    }
+
+    fn forget_trial(&mut self) {
+        if let Err(error) = self.trial.end() {
+            log::warn!("the trial of the VPN is not forgotten: {error}");
+        }
+    }
+
+    /// After the plan was carried out: what came of the VPN.
+    fn follow_vpn(&mut self) {
+        if let Some(vpn) = &self.known.vpn {
+            self.trial.set_in_force(vpn.clone());
+        }
+        let effect = match self.trial.judged(self.vpn_of_the_file()) {
+            (_, Some(reason)) => Effect::Failed(reason),
+            _ if self.trial.is_running() => Effect::Waiting(trial::ON_TRIAL),
+            // What did not pass is not asked for any more.
+            _ if self.trial.has_found() => {
+                self.forget_trial();
+                if let Effect::Failed(_) = self.effects.vpn
+                    && self.known.vpn.is_some()
+                {
+                    self.effects.vpn = Effect::Done;
+                }
+                return;
+            }
+            _ => return,
+        };
+        if matches!(self.effects.vpn, Effect::Done | Effect::Waiting(_)) {
+            self.effects.vpn = effect;
         }
     }
 
@@ -314,6 +386,9 @@ impl Service {
                 self.copies.import();
                 self.judge().await;
                 self.known = Known::default();
+                if self.trial.has_found() {
+                    self.forget_trial();
+                }
                 self.apply().await;
                 Ok(None)
             }
@@ -343,16 +418,37 @@ impl Service {
         self.device.board.doubt(&mut self.known, &self.effects);
         let Some(plan) = self.plan(&keyfiles) else { return };
         log::debug!("{} actions are planned", plan.actions.len());
+        for action in &plan.actions {
+            if let Action::SetVpn(next) = action {
+                self.begin_trial(&next.clone()).await;
+            }
+        }
         self.device
             .execute(plan, &mut self.known, &mut self.effects)
             .await;
+        self.follow_vpn();
         self.publish(&keyfiles).await;
     }
 
     fn wanted(&self, keyfiles: &Folder) -> Option<Wanted> {
         let config = Config::read(self.copies.accepted());
         let keyfiles = keyfiles.good.values().cloned().collect();
-        Wanted::new(config, &self.defaults, self.copies.identity(), keyfiles)
+        let wanted = Wanted::new(config, &self.defaults, self.copies.identity(), keyfiles)?;
+        let (vpn, _) = self.trial.judged(wanted.vpn.clone());
+        // A profile that NetworkManager has stays until the next one is whole.
+        let keyfile = match &vpn {
+            Vpn::Incomplete(_) => self
+                .known
+                .keyfiles
+                .iter()
+                .flatten()
+                .find(|keyfile| keyfile.name == PROFILE),
+            _ => None,
+        };
+        let keyfile = keyfile.cloned();
+        let mut wanted = wanted.with_vpn(vpn);
+        wanted.keyfiles.extend(keyfile);
+        Some(wanted)
     }
 
     fn plan(&self, keyfiles: &Folder) -> Option<Plan> {

@@ -11,6 +11,10 @@ use crate::value::{
     TimeServer, Timezone, UdevRule, Uuid,
 };
 
+mod vpn;
+
+pub(crate) use vpn::{PROFILE, PROFILE_UUID, Vpn};
+
 /// The whole state that is asked for. Nothing in it is optional that the device cannot do without.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -36,6 +40,7 @@ pub(crate) struct Wanted {
     pub(crate) root_ca: Option<RootCa>,
     /// In the order of their names.
     pub(crate) udev_rules: Vec<UdevRule>,
+    pub(crate) vpn: Vpn,
 }
 
 /// Time sources.
@@ -113,35 +118,48 @@ impl Wanted {
             },
             _ => Check::Off,
         };
-        Some(Self {
-            hostname,
-            time,
-            dns,
-            check,
-            random_scan_address: config.random_scan_address,
-            persistent_logging: config.persistent_logging.unwrap_or(false),
-            development_mode: config.development_mode.unwrap_or(false),
-            timezone: config
-                .timezone
-                .or_else(|| defaults.timezone.clone())
-                .unwrap_or_else(Timezone::utc),
-            journal: JournalSettings::new(&config.journal, &defaults.journal),
-            sync_level: config.sync_level.or(defaults.sync_level).unwrap_or_default(),
-            upload: config.upload,
-            parameters: config.parameters,
-            proxy: Proxy {
-                http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),
-                https: config.proxy.https.or_else(|| defaults.proxy.https.clone()),
-                no_proxy: config.proxy.no_proxy.or_else(|| defaults.proxy.no_proxy.clone()),
-            },
-            watchdog: Watchdog {
-                runtime: config.watchdog.runtime.or(defaults.watchdog.runtime),
-                reboot: config.watchdog.reboot.or(defaults.watchdog.reboot),
-            },
-            keyfiles,
-            country: config.country,
-            root_ca: config.root_ca,
-            udev_rules: config.udev_rules,
-        })
+        let vpn = Vpn::new(&config.vpn, identity);
+        Some(
+            Self {
+                hostname,
+                time,
+                dns,
+                check,
+                random_scan_address: config.random_scan_address,
+                persistent_logging: config.persistent_logging.unwrap_or(false),
+                development_mode: config.development_mode.unwrap_or(false),
+                timezone: config
+                    .timezone
+                    .or_else(|| defaults.timezone.clone())
+                    .unwrap_or_else(Timezone::utc),
+                journal: JournalSettings::new(&config.journal, &defaults.journal),
+                sync_level: config.sync_level.or(defaults.sync_level).unwrap_or_default(),
+                upload: config.upload,
+                parameters: config.parameters,
+                proxy: Proxy {
+                    http: config.proxy.http.or_else(|| defaults.proxy.http.clone()),
+                    https: config.proxy.https.or_else(|| defaults.proxy.https.clone()),
+                    no_proxy: config.proxy.no_proxy.or_else(|| defaults.proxy.no_proxy.clone()),
+                },
+                watchdog: Watchdog {
+                    runtime: config.watchdog.runtime.or(defaults.watchdog.runtime),
+                    reboot: config.watchdog.reboot.or(defaults.watchdog.reboot),
+                },
+                keyfiles,
+                country: config.country,
+                root_ca: config.root_ca,
+                udev_rules: config.udev_rules,
+                vpn: Vpn::None,
+            }
+            .with_vpn(vpn),
+        )
+    }
+
+    /// The same with this VPN, whose profile is one of the keyfiles. One of the boot partition with its name gives way.
+    pub(crate) fn with_vpn(mut self, vpn: Vpn) -> Self {
+        self.keyfiles.retain(|keyfile| keyfile.name != PROFILE);
+        self.keyfiles.extend(vpn.keyfile());
+        self.vpn = vpn;
+        self
     }
 }

@@ -16,6 +16,7 @@ mod time_sources;
 mod udev;
 mod upload;
 mod verb;
+mod vpn;
 
 use std::sync::Arc;
 use std::time::Duration;

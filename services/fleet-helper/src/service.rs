@@ -15,7 +15,7 @@ use zbus::{Connection, Dict, Variant};
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
 use crate::{
-    hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev, upload,
+    hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev, upload, vpn,
 };
 
 /// machine-id(5).
@@ -160,6 +160,15 @@ impl Object for Helper {
                     let mut arguments = call.arguments()?;
                     let (on, again) = (arguments.take()?, arguments.take()?);
                     return Ok(Some(upload::set(connection, on, again).await?.into()));
+                }
+                "SetOpenVpn" => {
+                    self.admit(Verb::SetOpenVpn, call).await?;
+                    let mut arguments = call.arguments()?;
+                    vpn::set_openvpn(connection, arguments.take()?, arguments.take()?).await?;
+                }
+                "ReadHandshakes" => {
+                    self.admit(Verb::ReadHandshakes, call).await?;
+                    vpn::read_handshakes(connection).await?;
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     SetTrustStore,
     SetRegulatoryDomain,
     SetJournalUpload,
+    SetOpenVpn,
+    ReadHandshakes,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -36,10 +38,11 @@ pub(crate) enum Caller {
     Config,
     Journal,
     JournalSync,
+    Watch,
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 17] = [
+const TABLE: [(Verb, Caller); 19] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -53,6 +56,8 @@ const TABLE: [(Verb, Caller); 17] = [
     (Verb::SetTrustStore, Caller::Config),
     (Verb::SetRegulatoryDomain, Caller::Config),
     (Verb::SetJournalUpload, Caller::Config),
+    (Verb::SetOpenVpn, Caller::Config),
+    (Verb::ReadHandshakes, Caller::Watch),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -66,6 +71,7 @@ impl Caller {
             Self::Config => "fleet-config",
             Self::Journal => "fleet-journal",
             Self::JournalSync => "fleet-journal-sync",
+            Self::Watch => "fleet-watch",
         }
     }
 }
@@ -92,6 +98,7 @@ pub(crate) struct Users {
     config: Option<Uid>,
     journal: Option<Uid>,
     journal_sync: Option<Uid>,
+    watch: Option<Uid>,
 }
 
 impl Users {
@@ -106,6 +113,7 @@ impl Users {
             config: uid(Caller::Config)?,
             journal: uid(Caller::Journal)?,
             journal_sync: uid(Caller::JournalSync)?,
+            watch: uid(Caller::Watch)?,
         })
     }
 
@@ -114,6 +122,7 @@ impl Users {
             Caller::Config => self.config,
             Caller::Journal => self.journal,
             Caller::JournalSync => self.journal_sync,
+            Caller::Watch => self.watch,
         }
     }
 
@@ -143,12 +152,14 @@ mod tests {
     const CONFIG: u32 = 560;
     const JOURNAL: u32 = 562;
     const JOURNAL_SYNC: u32 = 567;
+    const WATCH: u32 = 561;
 
     fn users() -> Users {
         Users {
             config: Some(Uid::from_raw(CONFIG)),
             journal: Some(Uid::from_raw(JOURNAL)),
             journal_sync: Some(Uid::from_raw(JOURNAL_SYNC)),
+            watch: Some(Uid::from_raw(WATCH)),
         }
     }
 
@@ -165,6 +176,7 @@ mod tests {
                 (Caller::Config, CONFIG),
                 (Caller::Journal, JOURNAL),
                 (Caller::JournalSync, JOURNAL_SYNC),
+                (Caller::Watch, WATCH),
             ] {
                 assert_eq!(
                     allowed(&users, verb, uid),
@@ -172,7 +184,7 @@ mod tests {
                     "{verb:?} by {service:?}"
                 );
             }
-            for stranger in [1, 561, 564, 565, 1000, 65534, u32::MAX] {
+            for stranger in [1, 563, 564, 565, 1000, 65534, u32::MAX] {
                 assert!(!allowed(&users, verb, stranger), "{verb:?} by {stranger}");
             }
         }
@@ -194,6 +206,8 @@ mod tests {
             Verb::SetTrustStore,
             Verb::SetRegulatoryDomain,
             Verb::SetJournalUpload,
+            Verb::SetOpenVpn,
+            Verb::ReadHandshakes,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,
@@ -209,6 +223,7 @@ mod tests {
             config: None,
             journal: None,
             journal_sync: None,
+            watch: None,
         };
         for (verb, _) in TABLE {
             assert!(!allowed(&users, verb, CONFIG) && !allowed(&users, verb, u32::MAX));

@@ -3,7 +3,7 @@
 //! No address and no time in it, so that it changes only when the verdict does.
 
 use crate::ladder::{Level, Reason};
-use crate::snapshot::{Device, Kind, Snapshot, Vpn, VpnState};
+use crate::snapshot::{Device, Kind, Snapshot, Trouble, Vpn, VpnState};
 
 /// The sentence for a level and reason.
 pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, snapshot: &Snapshot) -> String {
@@ -79,6 +79,39 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
                 "the internet is reached through {on}, the VPN {} is down",
                 names(vpns, VpnState::Down)
             )
+        }
+        Reason::VpnUnreachable | Reason::VpnAuthFailed | Reason::VpnCertificate | Reason::VpnSilent => {
+            let vpn = vpns
+                .iter()
+                .find_map(|vpn| Some((vpn.name.as_str(), vpn.trouble?)));
+            let (name, what) = vpn.map_or(("", ""), |(name, trouble)| (name, what_to_do(trouble)));
+            format!("the internet is reached through {on}, and the VPN {name} is down: {what}")
+        }
+    }
+}
+
+/// What is wrong with a VPN, and what to look at.
+const fn what_to_do(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Unreachable => {
+            "its server does not answer; check its name, address and port, whether it runs, and what filters on the way"
+        }
+        Trouble::Refused => {
+            "its server refuses name and password; check os.vpn.openvpn.username and .password, and the account"
+        }
+        Trouble::ServerCertificate => {
+            "the server's certificate is not accepted; check that it is valid and for servers, the authority in <ca>, and the \
+             device's clock"
+        }
+        Trouble::OwnCertificate => {
+            "the server does not accept the device's certificate; check whether it expired or was revoked, and renew <cert> \
+             and <key>"
+        }
+        Trouble::Handshake => {
+            "the server answers and then breaks off; see its log, and check the certificates and the keys of both sides"
+        }
+        Trouble::Silent => {
+            "it was up, and nothing comes in any more; check the server, and what filters on the way"
         }
     }
 }

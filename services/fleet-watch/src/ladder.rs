@@ -83,6 +83,14 @@ closed_list! {
         VpnConnecting = "vpn-connecting",
         /// A VPN that shall be up is not.
         VpnDown = "vpn-down",
+        /// The VPN's server does not answer.
+        VpnUnreachable = "vpn-unreachable",
+        /// The VPN's server refuses name and password.
+        VpnAuthFailed = "vpn-auth-failed",
+        /// The certificate of one side is not accepted by the other.
+        VpnCertificate = "vpn-certificate",
+        /// The VPN was up, and nothing comes in any more.
+        VpnSilent = "vpn-silent",
     }
 }
 

@@ -13,6 +13,7 @@ mod settle;
 mod signals;
 mod snapshot;
 mod verdict;
+mod vpn;
 mod watch;
 
 use fleet_base::exit::Exit;

@@ -144,6 +144,7 @@ impl Reader {
             .map(|active| Vpn {
                 name: active.name.clone(),
                 state: VpnState::from_number(active.state),
+                trouble: None,
                 proven: active.kind == "vpn",
             })
             .collect();
@@ -152,6 +153,7 @@ impl Reader {
                 vpns.push(Vpn {
                     name: profile.name.clone(),
                     state: VpnState::Down,
+                    trouble: None,
                     proven: false,
                 });
             }

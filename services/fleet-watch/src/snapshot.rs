@@ -207,9 +207,30 @@ pub(crate) struct Vpn {
     /// The profile's name.
     pub(crate) name: String,
     pub(crate) state: VpnState,
+    /// Why it is not up, if that is known.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) trouble: Option<Trouble>,
     /// Whether *up* means that the other side answered. WireGuard is up as soon as its interface is.
     #[cfg_attr(test, serde(default))]
     pub(crate) proven: bool,
+}
+
+/// Why a VPN is not up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
+pub(crate) enum Trouble {
+    /// The server does not answer.
+    Unreachable,
+    /// The server refuses name and password.
+    Refused,
+    /// The server's certificate is not accepted.
+    ServerCertificate,
+    /// The server does not accept the device's certificate.
+    OwnCertificate,
+    /// The server answers and breaks off, and nobody says why: mostly over a certificate.
+    Handshake,
+    /// It was up, and nothing comes in any more.
+    Silent,
 }
 
 /// How far a VPN is.

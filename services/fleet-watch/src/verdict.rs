@@ -2,7 +2,9 @@
 
 use crate::explanation::explain;
 use crate::ladder::{Level, Reason, Status};
-use crate::snapshot::{Connectivity, Device, Failure, Kind, Network, Snapshot, State, Vpn, VpnState};
+use crate::snapshot::{
+    Connectivity, Device, Failure, Kind, Network, Snapshot, State, Trouble, Vpn, VpnState,
+};
 
 /// How far the device reaches, and why not further.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,12 +181,23 @@ const fn why_no_internet(network: &Network, device: &Device) -> Reason {
 fn above_internet(vpns: &[Vpn]) -> (Level, Reason) {
     if vpns.is_empty() {
         (Level::Internet, Reason::None)
+    } else if let Some(trouble) = vpns.iter().find_map(|vpn| vpn.trouble) {
+        (Level::Internet, why_no_vpn(trouble))
     } else if vpns.iter().any(|vpn| vpn.state == VpnState::Down) {
         (Level::Internet, Reason::VpnDown)
     } else if vpns.iter().any(|vpn| vpn.state == VpnState::Connecting) {
         (Level::Internet, Reason::VpnConnecting)
     } else {
         (Level::Vpn, Reason::None)
+    }
+}
+
+const fn why_no_vpn(trouble: Trouble) -> Reason {
+    match trouble {
+        Trouble::Unreachable => Reason::VpnUnreachable,
+        Trouble::Refused => Reason::VpnAuthFailed,
+        Trouble::ServerCertificate | Trouble::OwnCertificate | Trouble::Handshake => Reason::VpnCertificate,
+        Trouble::Silent => Reason::VpnSilent,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::settle::Settle;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
 use crate::verdict::judge;
+use crate::vpn::{OpenVpn, WireGuard};
 
 /// The shortest time between two readings. The first signal of a burst is acted on at once, the rest together.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +39,13 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut reader = Reader::new(connection.clone());
     let (requests, mut asked) = mpsc::channel(REQUESTS);
 
+    let (openvpn, wireguard) = (OpenVpn::follow(), WireGuard::follow(connection));
+    let add_vpns = |snapshot: &mut Snapshot| {
+        wireguard.add_to(snapshot);
+        openvpn.add_to(snapshot);
+    };
     let mut snapshot = reader.read(&signals).await;
+    add_vpns(&mut snapshot);
     let mut last_read = Instant::now();
     let first = Published::next(None, judge(&snapshot), boot_clock::now_us());
     tell(None, &first);
@@ -54,6 +61,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             () = watchdog.feed() => continue,
             () = connection.closed() => return Ok(()),
             () = signals.changed() => None,
+            () = openvpn.changed() => None,
+            () = wireguard.changed() => None,
             Some(request) = asked.recv() => Some(request),
             () = at(settle.deadline().or(again)) => None,
         };
@@ -62,6 +71,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             reader.read(&signals).await
         })
         .await;
+        add_vpns(&mut snapshot);
         last_read = Instant::now();
         if connection.is_closed() {
             // What could not be read then says nothing about NetworkManager.

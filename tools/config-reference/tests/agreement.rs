@@ -129,6 +129,13 @@ const BEYOND: &[(&str, &str, &str)] = &[
         "the list counts without what is between its entries",
     ),
     (
+        "os.vpn.openvpn.config",
+        "it has no line",
+        "the grammar of openvpn(8) is a parser's",
+    ),
+    ("os.vpn.openvpn.config", "is not taken: ", "the same"),
+    ("os.vpn.openvpn.config", "put a block <ca> in it", "the same"),
+    (
         "os.vpn.openvpn.username",
         "1024 bytes",
         "`maxLength` counts characters, and the device bytes",
@@ -263,6 +270,8 @@ fn odd() -> Vec<Value> {
         json!("OpenVPN"),
         json!("client\nremote vpn.example 1194\n"),
         json!("client\n remote\u{1b}"),
+        json!("client\ndev tun\nremote vpn.example 1194\n"),
+        json!("client\nup x\nremote vpn.example 1194\n"),
         json!("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="),
         json!("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dh="),
         json!([{ "publicKey": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=" }]),

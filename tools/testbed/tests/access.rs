@@ -94,7 +94,17 @@ fn the_bus_lets_everybody_read_and_few_call() -> Result<()> {
         .fails()?
         .complains("only root and the service")?;
     device
-        .run(&format!("{} {helper} SetHostname s mine", as_user("fleet-watch")))?
+        .run(&format!(
+            "{} {helper} SetOpenVpn bb true true",
+            as_user("fleet-watch")
+        ))?
+        .fails()?
+        .complains("only root and the service")?;
+    device
+        .run(&format!(
+            "{} {helper} SetHostname s mine",
+            as_user("fleet-regdomain")
+        ))?
         .fails()?
         .complains("ccess denied")?;
     let member = "setpriv --reuid=nobody --regid=nogroup --groups=fleet";
@@ -121,6 +131,7 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
         "fleet-console-tail",
         "fleet-reboot-reason",
         "fleet-upload-cursor",
+        "fleet-handshakes",
         "systemd-journal-upload",
     ] {
         device
@@ -129,6 +140,10 @@ fn every_unit_of_ours_is_sandboxed() -> Result<()> {
             ))?
             .succeeds()?;
     }
+    // It talks to the internet, has a device, and changes addresses and routes.
+    device
+        .run("systemd-analyze security --no-pager --threshold=25 openvpn-client@fleet")?
+        .succeeds()?;
     for unit in ["fleet-config", "fleet-watch"] {
         device
             .run(&format!(

@@ -21,7 +21,7 @@ const CONFIG: &str = r#"{
     "sshKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----\ns3cr3t-private\n-----END OPENSSH PRIVATE KEY-----"],
     "vpn": {
       "type": "openvpn",
-      "openvpn": {"config": "remote vpn.example\n<key>\ns3cr3t-vpn-config\n</key>\n", "username": "u", "password": "s3cr3t-vpn-password"},
+      "openvpn": {"config": "client\ndev tun\nremote vpn.example 1194\nauth-user-pass\n<ca>\n-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n</ca>\n<cert>\n-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n</cert>\n<key>\n-----BEGIN PRIVATE KEY-----\ns3cr3t-vpn-config\n-----END PRIVATE KEY-----\n</key>\n", "username": "u", "password": "s3cr3t-vpn-password"},
       "wireguard": {"privateKey": "s3cr3t-wireguard", "peers": [{"publicKey": "x", "presharedKey": "s3cr3t-preshared"}]}
     },
     "network": {
@@ -108,13 +108,17 @@ fn nothing_tells_a_secret() -> Result<()> {
     )
     .context("the journal")?;
 
-    // Files: whoever is not root or the owner reads none of them. NetworkManager's own copies are for root alone.
+    // Files: whoever is not root or the owner reads none of them. NetworkManager's own copies are for root
+    // alone, what OpenVPN reads is for fleet-config alone.
     let readable = "find /run /tmp /var/tmp -xdev -type f -size -4M \
-        -not -path '/run/NetworkManager/boot-connections/*' -not -path '/run/log/*' -exec grep -l s3cr3t- {} + 2>/dev/null";
+        -not -path '/run/NetworkManager/boot-connections/*' -not -path '/run/fleet/config/vpn/*' -not -path '/run/log/*' -exec grep -l s3cr3t- {} + 2>/dev/null";
     none(&device.run(readable)?.text().replace('/', MARK)).context("files in /run")?;
     device
         .run("stat -c %a:%U /run/NetworkManager/boot-connections/*cafe*")?
         .says("600:root")?;
+    device
+        .run("stat -c %a:%U $(grep -l s3cr3t- /run/fleet/config/vpn/*)")?
+        .says("600:fleet-config\n600:fleet-config")?;
     device
         .run("runuser -u nobody -- find /var/lib/fleet /boot /data -type f -readable 2>/dev/null | xargs -r grep -l s3cr3t- 2>/dev/null; true")?
         .says("")?;

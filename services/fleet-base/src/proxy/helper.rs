@@ -126,6 +126,17 @@ impl HelperProxy {
         })
     }
 
+    /// Starts `openvpn-client@fleet.service`, anew if `again`, or stops it.
+    pub fn set_openvpn(&self, on: bool, again: bool) -> Pending<'_, zbus::Result<()>> {
+        self.0
+            .tell(PATH, NAME, "SetOpenVpn", vec![on.into(), again.into()])
+    }
+
+    /// Has it written down when WireGuard's peers were last heard, and waits for it.
+    pub fn read_handshakes(&self) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "ReadHandshakes", vec![])
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])

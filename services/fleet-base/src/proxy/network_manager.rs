@@ -1,6 +1,6 @@
 //! `org.freedesktop.NetworkManager`, what is called in it. NetworkManager's D-Bus API reference.
 
-use zbus::Connection;
+use zbus::{Connection, ObjectPath, OwnedObjectPath};
 
 use crate::peer::{Peer, Properties};
 use crate::pending::Pending;
@@ -68,6 +68,22 @@ impl NetworkManagerProxy {
             .await?;
         let _all_were_read: bool = values.take()?;
         values.take()
+    }
+
+    /// Activates the profile with this UUID, anew if it is active.
+    pub fn activate<'a>(&'a self, uuid: &'a str) -> Pending<'a, zbus::Result<()>> {
+        Box::pin(async move {
+            let arguments = vec![uuid.into()];
+            let mut values = self
+                .0
+                .call(SETTINGS_PATH, SETTINGS, "GetConnectionByUuid", arguments)
+                .await?;
+            let profile: OwnedObjectPath = values.take()?;
+            // "/": the device, and what else there is to choose, as the profile says.
+            let any = || OwnedObjectPath::from(ObjectPath::default()).into();
+            let arguments = vec![profile.into(), any(), any()];
+            self.0.tell(PATH, NAME, "ActivateConnection", arguments).await
+        })
     }
 
     /// Reads all profiles from disk again; ones whose file is gone disappear.

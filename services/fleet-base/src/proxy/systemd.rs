@@ -18,6 +18,9 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// The unit that uploads the journal.
 pub const JOURNAL_UPLOAD: &str = "systemd-journal-upload.service";
 
+/// The unit of the VPN by OpenVPN.
+pub const OPENVPN: &str = "openvpn-client@fleet.service";
+
 /// The service manager.
 #[derive(Debug)]
 pub struct ManagerProxy(Peer);

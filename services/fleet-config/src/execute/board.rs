@@ -19,6 +19,7 @@ use crate::plan::Known;
 use crate::render::WORLD;
 use crate::trust_store::TrustStore;
 use crate::value::{Country, RootCa, UdevRule};
+use crate::wanted::Vpn;
 
 const NO_UDEV: &str = "there is no systemd-udevd here, as in a container";
 /// What stands in place of a regulatory domain without a radio.
@@ -33,6 +34,8 @@ pub(crate) struct Board {
     pub(crate) certificate_checker: String,
     /// What systemd-journal-upload reads.
     pub(crate) upload: PathBuf,
+    /// What OpenVPN reads, and which VPN there shall be.
+    pub(crate) vpn: PathBuf,
     /// Where the helper puts udev's rules.
     pub(crate) udev_rules: PathBuf,
     /// udevd's socket.
@@ -50,6 +53,7 @@ impl Board {
             },
             certificate_checker: places.certificate_checker.clone(),
             upload: places.run.join("journal-upload"),
+            vpn: places.run.join("vpn"),
             udev_rules: places.udev_rules.clone(),
             udev_control: places.udev_control.clone(),
             regulatory_domain: places.regulatory_domain.clone(),
@@ -71,6 +75,9 @@ impl Board {
             Ok(false)
         ) {
             known.upload = Some(Upload::default());
+        }
+        if !super::vpn::is_set_up(&self.vpn) {
+            known.vpn = Some(Vpn::None);
         }
         if !self.regulatory_domain.exists() {
             known.country = Some(None);

@@ -44,6 +44,7 @@ fn in_force(wanted: &Wanted) -> Known {
         root_ca: Some(wanted.root_ca.clone()),
         udev_rules: Some(wanted.udev_rules.clone()),
         country: Some(wanted.country),
+        vpn: Some(wanted.vpn.clone()),
     }
 }
 

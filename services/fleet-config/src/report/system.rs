@@ -6,11 +6,13 @@ use super::{Situation, parameters};
 use crate::config::{JournalLimits, Proxy};
 use crate::effect::Effect;
 use crate::journal_limits;
-use crate::value::WatchdogTimeout;
+use crate::value::{VpnKind, WatchdogTimeout};
+use crate::wanted::Vpn;
 
 const PROXY_REMARK: &str = "for what starts from now on; what runs keeps its own until it is started again";
 const NO_CLIENT: &str =
     "not used: it takes certificate and key, and a collector with https (os.journal.upload.url)";
+const OTHER_VPN: &str = "not used: os.vpn.type says otherwise";
 const NO_WATCHDOG: &str = "this board has no watchdog device that systemd could open";
 
 impl Situation<'_> {
@@ -46,6 +48,12 @@ impl Situation<'_> {
             "os.watchdog.runtime" => seconds(wanted.watchdog.runtime),
             "os.watchdog.reboot" => seconds(wanted.watchdog.reboot),
             "os.journal.upload.url" => Some(json!(wanted.upload.url.as_ref()?.as_str())),
+            // What is in force, also while something else is asked for and does not pass its trial.
+            "os.vpn.type" => match &wanted.vpn {
+                Vpn::OpenVpn { .. } => Some(json!("openvpn")),
+                Vpn::WireGuard(_) => Some(json!("wireguard")),
+                Vpn::None | Vpn::Incomplete(_) => None,
+            },
             key => text(wanted.proxy.values()[proxy_index(key)?]),
         }
     }
@@ -75,6 +83,18 @@ impl Situation<'_> {
         }
     }
 
+    /// Whether the VPN rests on this key.
+    pub(super) fn is_of_the_vpn(&self, key: &str) -> bool {
+        let Some(key) = key.strip_prefix("os.vpn.") else {
+            return false;
+        };
+        match self.config.vpn.kind {
+            Some(VpnKind::OpenVpn) => key == "type" || key.starts_with("openvpn."),
+            Some(VpnKind::WireGuard) => key == "type" || key.starts_with("wireguard."),
+            None => key == "type",
+        }
+    }
+
     /// Why a watchdog that is wanted does not watch. Only systemd knows whether there is a device, and it opens one only
     /// while it is to watch the running system.
     pub(super) fn without_device(&self, key: &str) -> Option<&'static str> {
@@ -95,6 +115,9 @@ impl Situation<'_> {
             && upload.client().is_none()
         {
             return NO_CLIENT;
+        }
+        if key.starts_with("os.vpn.") && !self.is_of_the_vpn(key) {
+            return OTHER_VPN;
         }
         if key.starts_with("os.proxy.") && self.wanted.proxy != Proxy::default() {
             PROXY_REMARK

@@ -109,6 +109,10 @@ impl Helper {
         self.0.0.lock().unwrap().manager.can_reload_journal
     }
 
+    fn set_open_vpn(&self, on: bool, again: bool) {
+        self.0.tell(format!("OpenVPN {on} {again}"));
+    }
+
     fn set_journal_sync(&self, on: bool) {
         self.0.tell(format!("journal sync {on}"));
         let manager = &mut self.0.0.lock().unwrap().manager;

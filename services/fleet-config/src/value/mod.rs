@@ -15,6 +15,7 @@ mod check_uri;
 mod country;
 mod hostname;
 mod journal;
+pub(crate) mod openvpn;
 mod primitive;
 mod profiles;
 mod proxy;
@@ -26,7 +27,7 @@ pub(crate) mod timezone;
 mod udev_rules;
 mod upload;
 mod uuid;
-mod vpn;
+pub(crate) mod vpn;
 mod watchdog;
 
 pub(crate) use base64::decode as decode_base64;
@@ -34,6 +35,7 @@ pub use check_uri::{CheckResponse, CheckUri};
 pub use country::Country;
 pub use hostname::Hostname;
 pub use journal::{KeepFree, MaxUse, RateBurst, RateInterval, Retention, SyncInterval, SyncLevel};
+pub use openvpn::OpenVpnConfig;
 pub use primitive::{Seconds, boolean};
 pub(crate) use profiles::check_profiles;
 pub use proxy::{NoProxy, ProxyUrl};
@@ -45,6 +47,7 @@ pub use timezone::Timezone;
 pub use udev_rules::{NamedRule, UdevRule, udev_rules};
 pub use upload::{ClientCertificate, ClientKey, CollectorUrl};
 pub use uuid::Uuid;
+pub use vpn::{Peer, VpnKind};
 pub(crate) use vpn::{
     check_addresses, check_dns, check_key, check_mtu, check_openvpn_config, check_peers, check_secret_line,
     check_type,

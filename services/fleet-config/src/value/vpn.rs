@@ -1,17 +1,16 @@
-//! The shape of `os.vpn`, which a later release uses.
+//! The keys `os.vpn.*`: which VPN, and WireGuard (wg(8)). What OpenVPN reads is in `openvpn.rs`.
 //!
 //! Refusals never repeat what may be a secret.
 
 use std::net::IpAddr;
 
+use fleet_base::secret::Secret;
 use serde_json::{Map, Value};
 
 use super::hostname::domain;
 use super::primitive::whole_number;
-use super::{Refusal, words};
+use super::{OpenVpnConfig, Refusal, words};
 
-/// An OpenVPN configuration with its keys inline is a few KiB.
-const MAX_CONFIG: usize = 256 * 1024;
 const MAX_LINE: usize = 1024;
 const MAX_PEERS: usize = 64;
 
@@ -19,45 +18,99 @@ fn text(value: &Value) -> Result<&str, Refusal> {
     value.as_str().ok_or_else(|| Refusal::of_type("a string", value))
 }
 
+/// Which VPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VpnKind {
+    /// OpenVPN.
+    OpenVpn,
+    /// WireGuard.
+    WireGuard,
+}
+
 /// `os.vpn.type`.
-pub(crate) fn check_type(value: &Value) -> Result<(), Refusal> {
+pub(crate) fn kind(value: &Value) -> Result<Option<VpnKind>, Refusal> {
     match text(value)? {
-        "" | "openvpn" | "wireguard" => Ok(()),
+        "" => Ok(None),
+        "openvpn" => Ok(Some(VpnKind::OpenVpn)),
+        "wireguard" => Ok(Some(VpnKind::WireGuard)),
         other => Err(Refusal::of(other, "openvpn or wireguard was expected")),
     }
 }
 
+pub(crate) fn check_type(value: &Value) -> Result<(), Refusal> {
+    kind(value).map(drop)
+}
+
 /// `os.vpn.openvpn.config`: the text of a client's configuration.
+pub(crate) fn openvpn_config(value: &Value) -> Result<Option<OpenVpnConfig>, Refusal> {
+    match text(value)? {
+        "" => Ok(None),
+        text => OpenVpnConfig::try_from(text).map(Some),
+    }
+}
+
 pub(crate) fn check_openvpn_config(value: &Value) -> Result<(), Refusal> {
-    let text = text(value)?;
-    if text.len() > MAX_CONFIG {
-        return Err(Refusal::unnamed("the configuration has more than 256 KiB"));
-    }
-    let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    if !text.chars().all(printable) {
-        return Err(Refusal::unnamed(
-            "the configuration is text, without control characters",
-        ));
-    }
-    let has = |directive: &str| {
-        text.lines()
-            .any(|line| line.split_ascii_whitespace().next() == Some(directive))
-    };
-    if !text.is_empty() && !has("remote") && !has("<connection>") {
-        return Err(Refusal::unnamed(
-            "this is no client's configuration: it has no line \"remote HOST PORT\" (openvpn(8))",
-        ));
-    }
-    Ok(())
+    openvpn_config(value).map(drop)
 }
 
 /// `os.vpn.openvpn.username`, `.password`: one line each.
-pub(crate) fn check_secret_line(value: &Value) -> Result<(), Refusal> {
+pub(crate) fn secret_line(value: &Value) -> Result<Option<Secret<String>>, Refusal> {
     let text = text(value)?;
     if text.len() > MAX_LINE || text.chars().any(char::is_control) {
         return Err(Refusal::unnamed("one line of at most 1024 bytes was expected"));
     }
-    Ok(())
+    Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
+}
+
+pub(crate) fn check_secret_line(value: &Value) -> Result<(), Refusal> {
+    secret_line(value).map(drop)
+}
+
+/// A peer of `os.vpn.wireguard.peers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// `publicKey`.
+    pub public_key: String,
+    /// `presharedKey`.
+    pub preshared_key: Option<Secret<String>>,
+    /// `endpoint`.
+    pub endpoint: Option<String>,
+    /// `allowedIPs`.
+    pub allowed: Vec<String>,
+    /// `persistentKeepalive`, seconds. `None`: not set.
+    pub keepalive: Option<u64>,
+}
+
+/// The words of a list.
+pub(crate) fn list(value: &Value) -> Vec<String> {
+    words(value).map_or_else(
+        |_| Vec::new(),
+        |words| words.into_iter().map(ToOwned::to_owned).collect(),
+    )
+}
+
+/// Peers that keep the rules; none if one does not.
+pub(crate) fn peers(value: &Value) -> Vec<Peer> {
+    if check_peers(value).is_err() {
+        return Vec::new();
+    }
+    let text = |peer: &Value, name| peer.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    let peer = |peer: &Value| Peer {
+        public_key: text(peer, "publicKey").unwrap_or_default(),
+        preshared_key: text(peer, "presharedKey")
+            .filter(|key| !key.is_empty())
+            .map(Secret::new),
+        endpoint: text(peer, "endpoint"),
+        allowed: peer.get("allowedIPs").map(list).unwrap_or_default(),
+        keepalive: peer
+            .get("persistentKeepalive")
+            .filter(|value| !value.is_null())
+            .and_then(|value| whole_number(value, "", "").ok()),
+    };
+    value
+        .as_array()
+        .map(|peers| peers.iter().map(peer).collect())
+        .unwrap_or_default()
 }
 
 /// `os.vpn.wireguard.privateKey`; a key of wg(8): 32 bytes in base64.
@@ -122,6 +175,11 @@ pub(crate) fn check_mtu(value: &Value) -> Result<(), Refusal> {
     number(value, "0 or 1280 to 65535 bytes were expected", |mtu| {
         mtu == 0 || (1280..=65_535).contains(&mtu)
     })
+}
+
+/// Its number.
+pub(crate) fn mtu(value: &Value) -> Result<u64, Refusal> {
+    whole_number(value, "a number", "")
 }
 
 fn number(value: &Value, rule: &'static str, takes: impl Fn(u64) -> bool) -> Result<(), Refusal> {
@@ -223,13 +281,8 @@ mod tests {
             ),
             (
                 check_openvpn_config,
-                vec![json!("client\nremote vpn.example 1194\n"), json!("")],
-                vec![
-                    json!("hello"),
-                    json!("remote a\u{1b}"),
-                    json!({}),
-                    json!("remote ".repeat(50_000)),
-                ],
+                vec![json!("")],
+                vec![json!("hello"), json!({}), json!("#".repeat(262_145))],
             ),
             (
                 check_secret_line,

@@ -37,6 +37,7 @@ impl Device {
                 Action::SetRootCa(root_ca) => known.root_ca = Some(root_ca),
                 Action::SetUdevRules(rules, _) => known.udev_rules = Some(rules),
                 Action::SetCountry(country) => known.country = Some(country),
+                Action::SetVpn(vpn) => known.vpn = Some(vpn),
                 Action::SetTimezone(zone) => known.timezone = Some(zone),
                 Action::SetParameters(parameters) => known.parameters = Some(parameters),
                 Action::SetProxy(proxy) => known.proxy = Some(proxy),
