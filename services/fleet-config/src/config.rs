@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::document::Document;
 use crate::value::{
     CheckResponse, CheckUri, ClientCertificate, ClientKey, CollectorUrl, Country, Hostname, KeepFree, MaxUse,
-    NONE, NameServers, NamedRule, NoProxy, Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention,
-    RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout,
-    boolean,
+    NONE, NameServers, NamedRule, NoProxy, Parameters, ProbeBudget, ProbeInterval, ProxyUrl, RateBurst,
+    RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers,
+    Timezone, UdevRule, Uuid, WatchdogTimeout, boolean,
 };
 
 /// What a document asks for. `None`: the key is not set, and the product's default holds.
@@ -35,6 +35,8 @@ pub struct Config {
     pub check_interval: Option<Seconds>,
     /// `os.network.connectivity.response`.
     pub check_response: Option<CheckResponse>,
+    /// `os.network.probe.*`.
+    pub probes: Probes,
     /// `os.network.wifi.randomMacAddressScan`.
     pub random_scan_address: Option<bool>,
     /// `os.timezone`.
@@ -57,6 +59,29 @@ pub struct Config {
     pub root_ca: Option<RootCa>,
     /// `os.udevRules`: those that keep the rules, in the order of their names.
     pub udev_rules: Vec<UdevRule>,
+}
+
+/// How `fleet-watch` probes; what is not set is the product's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// `os.network.probe.interval`.
+    pub interval: Option<ProbeInterval>,
+    /// `os.network.probe.meteredInterval`.
+    pub metered_interval: Option<ProbeInterval>,
+    /// `os.network.probe.monthlyBudget`.
+    pub monthly_budget: Option<ProbeBudget>,
+}
+
+impl Probes {
+    /// These, and where they say nothing, others.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            interval: self.interval.or(others.interval),
+            metered_interval: self.metered_interval.or(others.metered_interval),
+            monthly_budget: self.monthly_budget.or(others.monthly_budget),
+        }
+    }
 }
 
 /// Limits and pace of the journal; what is not set is the product's.
@@ -165,6 +190,13 @@ impl Config {
             check_uri: key(document, "os.network.connectivity.uri", check_target),
             check_interval: key(document, "os.network.connectivity.interval", interval),
             check_response: key(document, "os.network.connectivity.response", response),
+            probes: Probes {
+                interval: key(document, "os.network.probe.interval", probe_interval),
+                metered_interval: key(document, "os.network.probe.meteredInterval", probe_interval),
+                monthly_budget: key(document, "os.network.probe.monthlyBudget", |value| {
+                    ProbeBudget::try_from(value).map(Some)
+                }),
+            },
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
             timezone: key(document, "os.timezone", timezone),
             journal: JournalLimits::read(document),
@@ -280,6 +312,10 @@ fn check_target(value: &Value) -> Result<Option<CheckTarget>, Refusal> {
 
 fn interval(value: &Value) -> Result<Option<Seconds>, Refusal> {
     Seconds::try_from(value).map(Some)
+}
+
+fn probe_interval(value: &Value) -> Result<Option<ProbeInterval>, Refusal> {
+    ProbeInterval::try_from(value).map(Some)
 }
 
 fn response(value: &Value) -> Result<Option<CheckResponse>, Refusal> {
@@ -404,6 +440,14 @@ pub(crate) fn check_uri(value: &Value) -> Result<(), Refusal> {
 
 pub(crate) fn check_interval(value: &Value) -> Result<(), Refusal> {
     interval(value).map(drop)
+}
+
+pub(crate) fn check_probe_interval(value: &Value) -> Result<(), Refusal> {
+    ProbeInterval::try_from(value).map(drop)
+}
+
+pub(crate) fn check_probe_budget(value: &Value) -> Result<(), Refusal> {
+    ProbeBudget::try_from(value).map(drop)
 }
 
 pub(crate) fn check_response(value: &Value) -> Result<(), Refusal> {
