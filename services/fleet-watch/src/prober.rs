@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet_base::pending::Pending;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -41,6 +42,8 @@ struct Uplink {
 struct Round {
     number: u64,
     task: AbortHandle,
+    /// The bytes that were counted at its beginning: it may not come to its end.
+    counted: u64,
 }
 
 impl Drop for Round {
@@ -130,7 +133,10 @@ impl Prober {
         let target = Target {
             interface: device.interface.clone(),
             gateways: device.gateways.clone(),
-            resolvers: device.resolvers.clone(),
+            // One on the device itself is no upstream, and not behind an interface.
+            resolvers: (device.resolvers.iter().copied())
+                .filter(|resolver| !resolver.is_loopback())
+                .collect(),
             check: CheckUri::parse(&network.check_uri).filter(|_| network.checked),
         };
         let check = State::of(network, device);
@@ -219,6 +225,10 @@ impl Prober {
             uplink.schedule.begin();
             self.rounds += 1;
             let diagnose = uplink.check == State::Failed && !is_behind_proxy();
+            let counted = uplink.target.least_bytes();
+            if uplink.metered {
+                self.budget.spend(counted);
+            }
             let round = probe::round(
                 uplink.target.clone(),
                 diagnose,
@@ -227,7 +237,8 @@ impl Prober {
             );
             uplink.round = Some(Round {
                 number: self.rounds,
-                task: tokio::spawn(round).abort_handle(),
+                task: spawn(Box::pin(round)),
+                counted,
             });
         }
         changed
@@ -259,9 +270,9 @@ impl Prober {
                 known.misleading = misleading;
             }
             Found::End(bytes) => {
-                uplink.round = None;
+                let counted = uplink.round.take().map_or(0, |round| round.counted);
                 if uplink.metered {
-                    self.budget.spend(bytes);
+                    self.budget.spend(bytes.saturating_sub(counted));
                 }
                 let interval = self.settings.interval(uplink.metered);
                 uplink.schedule.end(now, uplink.is_well(known), interval);
@@ -307,6 +318,11 @@ impl Uplink {
     }
 }
 
+/// One type of task for all: each more has code of its own in the runtime.
+pub(crate) fn spawn(task: Pending<'static, ()>) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
 /// Sets the value of a key.
 fn put<K: PartialEq, V>(list: &mut Vec<(K, V)>, key: K, value: V) {
     list.retain(|(listed, _)| *listed != key);
@@ -316,4 +332,128 @@ fn put<K: PartialEq, V>(list: &mut Vec<(K, V)>, key: K, value: V) {
 /// NetworkManager's check goes through a proxy then, and says nothing about what a request of ours would meet.
 fn is_behind_proxy() -> bool {
     std::env::var_os("http_proxy").is_some_and(|proxy| !proxy.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::Path;
+
+    use super::*;
+    use crate::snapshot::{Kind, State as DeviceState};
+
+    const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn snapshot(connectivity: Connectivity, metered: bool) -> Snapshot {
+        Snapshot::Read(Network {
+            checked: true,
+            check_uri: "http://check.example/".to_owned(),
+            devices: vec![Device {
+                // There is no such interface: a round ends at once.
+                interface: "absent0".to_owned(),
+                kind: Kind::Ethernet,
+                state: DeviceState::Activated,
+                failure: None,
+                carrier: true,
+                controller: None,
+                address: true,
+                gateway: true,
+                gateways: vec![GATEWAY],
+                resolver: true,
+                resolvers: vec![GATEWAY, IpAddr::from([127, 0, 0, 1])],
+                metered,
+                connectivity,
+            }],
+            ..Network::default()
+        })
+    }
+
+    fn prober(budget: u64) -> (Prober, mpsc::Receiver<Message>) {
+        let settings = Settings {
+            monthly_budget: budget,
+            ..Settings::default()
+        };
+        Prober::new(settings, Budget::read(Path::new("/nonexistent/budget"), budget))
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn a_round_begins_when_it_is_due_and_its_findings_count() {
+        let (mut prober, mut messages) = prober(1);
+        assert_eq!(prober.due(), None, "nothing is known, nothing is due");
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
+        let due = prober.due().unwrap();
+        assert!(!prober.begin(seconds(1)), "too early");
+        prober.begin(due);
+        assert_eq!(prober.due(), None, "one round at a time");
+        let end = messages.recv().await.unwrap();
+        assert!(matches!(end.found, Found::End(0)));
+        let round = end.round;
+        let found = |round, found| Message { round, found };
+
+        assert_eq!(
+            prober.take(found(round + 1, Found::Gateway(GATEWAY, Some(false))), due),
+            Then::Nothing
+        );
+        assert_eq!(prober.findings().of("absent0").unwrap().gateways, []);
+        assert_eq!(
+            prober.take(found(round, Found::Gateway(GATEWAY, Some(false))), due),
+            Then::Judge
+        );
+        assert_eq!(
+            prober.findings().of("absent0").unwrap().gateways,
+            [(GATEWAY, false)]
+        );
+        // The check is answered, and the gateway is not: NetworkManager has to look again, and so have we, soon.
+        assert_eq!(prober.take(end, due), Then::AskNetworkManager);
+        assert_eq!(prober.due(), Some(due + seconds(5)));
+
+        prober.follow(&Snapshot::Unreadable(String::new()), due);
+        assert!(prober.due().is_some());
+        prober.follow(&Snapshot::Absent, due);
+        assert_eq!((prober.due(), prober.findings()), (None, &Findings::default()));
+    }
+
+    #[tokio::test]
+    async fn another_outcome_of_the_check_is_looked_into_soon() {
+        let (mut prober, mut messages) = prober(1);
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
+        prober.begin(seconds(9));
+        let end = messages.recv().await.unwrap();
+        // In the middle of the round.
+        prober.follow(&snapshot(Connectivity::Limited, false), seconds(10));
+        prober.take(end, seconds(11));
+        assert!(prober.due().unwrap() < seconds(11));
+        prober.begin(seconds(11));
+        let end = messages.recv().await.unwrap();
+        let (number, check) = (end.round, Found::Check(Check::Refused, Vec::new()));
+        prober.take(
+            Message {
+                round: number,
+                found: check,
+            },
+            seconds(11),
+        );
+        assert_eq!(
+            prober.findings().of("absent0").unwrap().check,
+            Some(Check::Refused)
+        );
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(12));
+        assert_eq!(prober.findings().of("absent0").unwrap().check, None);
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_a_metered_uplink_is_left_alone() {
+        let (mut prober, _messages) = prober(0);
+        prober.follow(&snapshot(Connectivity::Full, true), seconds(1));
+        assert!(prober.begin(seconds(9)), "that is said");
+        assert!(prober.findings().of("absent0").unwrap().budget_spent);
+        assert_eq!(prober.due(), Some(seconds(9 + 3600)));
+        prober.set(Settings::default(), seconds(20));
+        prober.begin(seconds(21));
+        assert!(!prober.findings().of("absent0").unwrap().budget_spent);
+    }
 }

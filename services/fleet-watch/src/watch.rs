@@ -17,7 +17,7 @@ use zbus::Connection;
 use crate::budget::Budget;
 use crate::lines::Lines;
 use crate::network_manager::{Reader, check_connectivity};
-use crate::prober::{Prober, Then};
+use crate::prober::{Prober, Then, spawn};
 use crate::publish::{Published, write_file};
 use crate::service::{Connectivity, Request};
 use crate::settings::Settings;
@@ -133,11 +133,11 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
 /// Makes NetworkManager check its connectivity; what comes of it comes as a signal.
 fn look_again(connection: &Connection) {
     let connection = connection.clone();
-    tokio::spawn(async move {
+    spawn(Box::pin(async move {
         if let Err(error) = check_connectivity(&connection).await {
             log::debug!("cannot make NetworkManager check: {error}");
         }
-    });
+    }));
 }
 
 /// Tells the journal and the file. A file that cannot be written is said, and the bus still has the verdict.

@@ -249,7 +249,7 @@ fn probes_keep_to_their_pace_and_budget() -> Result<()> {
              nmcli connection modify 'Wired connection 1' connection.metered yes && nmcli device reapply eth0",
         )?
         .succeeds()?;
-    device.soon(PATIENCE, UPLINKS, "eth0 internet none probe-budget-spent ")?;
+    device.soon(PATIENCE, UPLINKS, "eth0 internet none probe-budget-spent")?;
     device.run(VERDICT)?.says("internet none online")?;
     device
         .run("fleet connectivity")?

@@ -12,6 +12,7 @@ mod resolver;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use fleet_base::pending::Pending;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -26,6 +27,15 @@ pub(crate) struct Target {
     pub(crate) resolvers: Vec<IpAddr>,
     /// What the connectivity check asks; `None` if it is off.
     pub(crate) check: Option<CheckUri>,
+}
+
+impl Target {
+    /// What a round takes at least, headers included: a datagram and ARP for a gateway, a query and its answer for a
+    /// resolver.
+    pub(crate) fn least_bytes(&self) -> u64 {
+        let bytes = self.gateways.len() * 178 + self.resolvers.len() * 120;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
 }
 
 /// What a probe found.
@@ -99,21 +109,23 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
         // Gone; NetworkManager says so in a moment.
         return send(Found::End(0)).await;
     };
-    let mut probes = JoinSet::new();
+    let mut probes: JoinSet<(Found, u64)> = JoinSet::new();
     for gateway in target.gateways.clone() {
         let interface = interface.clone();
-        probes.spawn(async move {
+        let probe: Pending<'static, _> = Box::pin(async move {
             let (answers, bytes) = gateway::ask(&interface, gateway).await;
             (Found::Gateway(gateway, answers), bytes)
         });
+        probes.spawn(probe);
     }
     let question = resolver::Question::new(target.check.as_ref(), &target.gateways);
     for resolver in target.resolvers.clone() {
         let (interface, question) = (interface.clone(), question.clone());
-        probes.spawn(async move {
+        let probe: Pending<'static, _> = Box::pin(async move {
             let (answer, bytes) = resolver::ask(&interface, resolver, &question).await;
             (Found::Resolver(resolver, answer), bytes)
         });
+        probes.spawn(probe);
     }
     let mut spent = 0;
     let mut answers: Vec<(IpAddr, Answer)> = Vec::new();
@@ -129,8 +141,9 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
     }
     if let (true, false, Some(uri)) = (diagnose, is_gateway_silent, &target.check) {
         // In the order in which a program asks them.
-        answers.sort_by_key(|(resolver, _)| target.resolvers.iter().position(|listed| listed == resolver));
-        let (found, bytes) = check(&interface, uri, &answers).await;
+        let answer_of = |resolver| answers.iter().find(|(asked, _)| asked == resolver);
+        let ordered: Vec<_> = target.resolvers.iter().filter_map(answer_of).collect();
+        let (found, bytes) = check(&interface, uri, &ordered).await;
         spent += bytes;
         if let Some(found) = found {
             send(found).await;
@@ -141,7 +154,7 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
 
 /// Asks the check's server: at the address that the first resolver to answer gives. If that leads to a portal, and another
 /// resolver gives other addresses, one of those is asked as well: then it shows who of the two lies.
-async fn check(interface: &Interface, uri: &CheckUri, answers: &[(IpAddr, Answer)]) -> (Option<Found>, u64) {
+async fn check(interface: &Interface, uri: &CheckUri, answers: &[&(IpAddr, Answer)]) -> (Option<Found>, u64) {
     if let Some(address) = uri.address() {
         let (check, bytes) = http::ask(interface, address, uri).await;
         return (Some(Found::Check(check, Vec::new())), bytes);
