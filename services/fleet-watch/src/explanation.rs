@@ -107,6 +107,10 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
         Reason::CheckReset => format!(
             "the connection to the connectivity check's server is broken off through {on}: a firewall, or the server"
         ),
+        Reason::ClockWrong => format!(
+            "the clock is wrong, so that no certificate is valid: check the time servers (ntpServers), which {on} may not \
+             reach"
+        ),
         Reason::ServerFault => format!(
             "the connectivity check's server, reached through {on}, has a fault of its own (HTTP 5xx): look there; the \
              device's network works"

@@ -67,6 +67,8 @@ impl Answer {
 pub(crate) enum Check {
     /// What it should; or, over TLS, which is not looked into, it took the connection.
     Expected,
+    /// Over TLS: it took the connection, and the clock is before the day on which the system was made.
+    ClockWrong,
     /// Something else.
     Portal,
     /// That it has a fault (HTTP 5xx).

@@ -99,6 +99,8 @@ closed_list! {
         CheckTimeout = "check-timeout",
         /// It, or somebody on the way, breaks the connection.
         CheckReset = "check-reset",
+        /// The check goes over TLS, and the clock is wrong: no certificate is valid yet.
+        ClockWrong = "clock-wrong",
         /// It answers that it has a fault of its own (HTTP 5xx).
         ServerFault = "server-fault",
         /// A VPN is being brought up.

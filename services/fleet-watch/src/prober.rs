@@ -312,7 +312,11 @@ impl Uplink {
             State::Answered => {
                 known.gateway_fault(gateways).is_some() || known.resolver_fault(resolvers).is_some()
             }
-            State::Failed => known.check == Some(Check::Expected),
+            // Inside TLS we see nothing, so there is nothing to disagree about.
+            State::Failed => {
+                let tls = self.target.check.as_ref().is_some_and(|check| check.tls);
+                !tls && known.check == Some(Check::Expected)
+            }
             State::Off | State::Pending => false,
         }
     }

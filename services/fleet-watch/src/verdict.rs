@@ -215,6 +215,7 @@ fn why_exactly(reason: Reason, device: &Device, found: Option<&Found>) -> Reason
     match found.check {
         Some(Check::Portal) => Reason::Portal,
         Some(Check::ServerFault) => Reason::ServerFault,
+        Some(Check::ClockWrong) => Reason::ClockWrong,
         Some(Check::Refused) => Reason::CheckRefused,
         Some(Check::Reset) => Reason::CheckReset,
         Some(Check::Timeout) => Reason::CheckTimeout,

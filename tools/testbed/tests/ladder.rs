@@ -148,6 +148,13 @@ fn what_answers_the_check() -> Result<()> {
         recheck(&mut device)?;
         device.soon(PATIENCE, VERDICT, verdict)?;
     }
+
+    // Nobody listens on the port of https.
+    device
+        .run("fleet config set os.network.connectivity.uri https://check.example/")?
+        .succeeds()?;
+    recheck(&mut device)?;
+    device.soon(PATIENCE, VERDICT, "dns check-refused offline")?;
     Ok(())
 }
 
