@@ -4,6 +4,7 @@
 //! and the proxies of other daemons, atomic files, logging, service notification, exit codes. What only one
 //! service needs lives in that service.
 
+pub mod alarm;
 pub mod body;
 pub mod boot_clock;
 pub mod bus;

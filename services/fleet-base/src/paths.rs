@@ -66,6 +66,10 @@ pub const UDEV_RULES: &str = "/run/udev/rules.d";
 pub const UDEV_CONTROL: &str = "/run/udev/control";
 /// The published connectivity (reached by people as `/run/fleet/connectivity.json`).
 pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
+/// What the configuration says of the probes of `fleet-watch`.
+pub const RUN_WATCH_SETTINGS: &str = "/run/fleet/config/watch.conf";
+/// How much data probes have used on metered uplinks.
+pub const PROBE_BUDGET: &str = "/var/lib/fleet/watch/budget";
 /// How the last run ended, if it ended in order; what notes that this one runs (`fleet-reboot-reason`).
 pub const LAST_RUN: &str = "/var/lib/fleet/reboot/last-run";
 /// What was noted of the run before this one.

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::document::Document;
 use crate::value::{
     CheckResponse, CheckUri, ClientCertificate, ClientKey, CollectorUrl, Country, Hostname, KeepFree, MaxUse,
-    NONE, NameServers, NamedRule, NoProxy, Parameters, ProxyUrl, RateBurst, RateInterval, Refusal, Retention,
-    RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers, Timezone, UdevRule, Uuid, WatchdogTimeout,
-    boolean, vpn,
+    NONE, NameServers, NamedRule, NoProxy, Parameters, ProbeBudget, ProbeInterval, ProxyUrl, RateBurst,
+    RateInterval, Refusal, Retention, RootCa, Seconds, SshKey, SyncInterval, SyncLevel, TimeServers,
+    Timezone, UdevRule, Uuid, WatchdogTimeout, boolean, vpn,
 };
 use crate::value::{OpenVpnConfig, Peer, VpnKind};
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub check_interval: Option<Seconds>,
     /// `os.network.connectivity.response`.
     pub check_response: Option<CheckResponse>,
+    /// `os.network.probe.*`.
+    pub probes: Probes,
     /// `os.network.wifi.randomMacAddressScan`.
     pub random_scan_address: Option<bool>,
     /// `os.timezone`.
@@ -130,6 +132,29 @@ impl Vpn {
                     .map(vpn::peers)
                     .unwrap_or_default(),
             },
+        }
+    }
+}
+
+/// How `fleet-watch` probes; what is not set is the product's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// `os.network.probe.interval`.
+    pub interval: Option<ProbeInterval>,
+    /// `os.network.probe.meteredInterval`.
+    pub metered_interval: Option<ProbeInterval>,
+    /// `os.network.probe.monthlyBudget`.
+    pub monthly_budget: Option<ProbeBudget>,
+}
+
+impl Probes {
+    /// These, and where they say nothing, others.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            interval: self.interval.or(others.interval),
+            metered_interval: self.metered_interval.or(others.metered_interval),
+            monthly_budget: self.monthly_budget.or(others.monthly_budget),
         }
     }
 }
@@ -240,6 +265,13 @@ impl Config {
             check_uri: key(document, "os.network.connectivity.uri", check_target),
             check_interval: key(document, "os.network.connectivity.interval", interval),
             check_response: key(document, "os.network.connectivity.response", response),
+            probes: Probes {
+                interval: key(document, "os.network.probe.interval", probe_interval),
+                metered_interval: key(document, "os.network.probe.meteredInterval", probe_interval),
+                monthly_budget: key(document, "os.network.probe.monthlyBudget", |value| {
+                    ProbeBudget::try_from(value).map(Some)
+                }),
+            },
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
             timezone: key(document, "os.timezone", timezone),
             journal: JournalLimits::read(document),
@@ -356,6 +388,10 @@ fn check_target(value: &Value) -> Result<Option<CheckTarget>, Refusal> {
 
 fn interval(value: &Value) -> Result<Option<Seconds>, Refusal> {
     Seconds::try_from(value).map(Some)
+}
+
+fn probe_interval(value: &Value) -> Result<Option<ProbeInterval>, Refusal> {
+    ProbeInterval::try_from(value).map(Some)
 }
 
 fn response(value: &Value) -> Result<Option<CheckResponse>, Refusal> {
@@ -480,6 +516,14 @@ pub(crate) fn check_uri(value: &Value) -> Result<(), Refusal> {
 
 pub(crate) fn check_interval(value: &Value) -> Result<(), Refusal> {
     interval(value).map(drop)
+}
+
+pub(crate) fn check_probe_interval(value: &Value) -> Result<(), Refusal> {
+    ProbeInterval::try_from(value).map(drop)
+}
+
+pub(crate) fn check_probe_budget(value: &Value) -> Result<(), Refusal> {
+    ProbeBudget::try_from(value).map(drop)
 }
 
 pub(crate) fn check_response(value: &Value) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::{CheckTarget, JournalLimits, Proxy, Watchdog};
+use crate::config::{CheckTarget, JournalLimits, Probes, Proxy, Watchdog};
 use crate::value::{
     CheckResponse, CheckUri, NoProxy, ProxyUrl, Refusal, Seconds, SyncLevel, TimeServer, Timezone,
     WatchdogTimeout,
@@ -32,6 +32,8 @@ pub struct Defaults {
     pub check_interval: Option<Seconds>,
     /// `[connectivity] response`.
     pub check_response: Option<CheckResponse>,
+    /// `[probe]`.
+    pub probes: Probes,
     /// `[time] zone`; "" is UTC.
     pub timezone: Option<Timezone>,
     /// `[proxy]`; "" is none.
@@ -89,6 +91,8 @@ struct Fragment {
     no_proxy: Option<Vec<String>>,
     runtime: Option<u64>,
     reboot: Option<u64>,
+    /// The keys of `[probe]` and their values, as the keys of `config.json` have them.
+    probe: Vec<(&'static str, Value)>,
     /// The keys of `[journal]` and their values, as the keys of `config.json` have them.
     journal: Vec<(&'static str, Value)>,
 }
@@ -104,6 +108,9 @@ const JOURNAL: [&str; 7] = [
     "sync_level",
 ];
 
+/// The keys of `[probe]`.
+const PROBE: [&str; 3] = ["interval", "metered_interval", "monthly_budget"];
+
 /// Where in the text (bytes), and what is wrong there.
 type Wrong = (Option<Range<usize>>, String);
 
@@ -118,6 +125,7 @@ impl Fragment {
                 "time" => "one of `pool`, `zone`",
                 "dns" => "`fallback`",
                 "connectivity" => "one of `uri`, `interval`, `response`",
+                "probe" => "one of `interval`, `metered_interval`, `monthly_budget`",
                 "proxy" => "one of `http`, `https`, `no_proxy`",
                 "watchdog" => "one of `runtime`, `reboot`",
                 "journal" => {
@@ -144,6 +152,9 @@ impl Fragment {
                     ("connectivity", "uri") => fragment.uri = Some(text_of(key, value)?),
                     ("connectivity", "interval") => fragment.interval = Some(integer(key, value)?),
                     ("connectivity", "response") => fragment.response = Some(text_of(key, value)?),
+                    ("probe", key) if let Some(listed) = PROBE.iter().find(|listed| **listed == key) => {
+                        fragment.probe.push((listed, number_or_text(key, value)?));
+                    }
                     ("journal", key) if let Some(listed) = JOURNAL.iter().find(|listed| **listed == key) => {
                         fragment.journal.push((listed, number_or_text(key, value)?));
                     }
@@ -293,6 +304,9 @@ impl Defaults {
             let limit = WatchdogTimeout::try_from(seconds).map_err(refused("watchdog.runtime"))?;
             self.watchdog.runtime = Some(limit);
         }
+        for (key, value) in &fragment.probe {
+            self.add_probe(key, value)?;
+        }
         for (key, value) in &fragment.journal {
             self.add_journal(key, value)?;
         }
@@ -305,16 +319,18 @@ impl Defaults {
 }
 
 impl Defaults {
+    /// Adds one key of `[probe]`: the same values and rules as in `config.json`.
+    fn add_probe(&mut self, key: &str, value: &Value) -> Result<(), (&'static str, Refusal)> {
+        let probes = &mut self.probes;
+        match key {
+            "interval" => read("probe.interval", value, &mut probes.interval),
+            "metered_interval" => read("probe.metered_interval", value, &mut probes.metered_interval),
+            _ => read("probe.monthly_budget", value, &mut probes.monthly_budget),
+        }
+    }
+
     /// Adds one key of `[journal]`: the same values and rules as in `config.json`.
     fn add_journal(&mut self, key: &str, value: &Value) -> Result<(), (&'static str, Refusal)> {
-        fn read<'v, T: TryFrom<&'v Value, Error = Refusal>>(
-            name: &'static str,
-            value: &'v Value,
-            place: &mut Option<T>,
-        ) -> Result<(), (&'static str, Refusal)> {
-            *place = Some(T::try_from(value).map_err(|refusal| (name, refusal))?);
-            Ok(())
-        }
         let journal = &mut self.journal;
         match key {
             "max_use" => read("journal.max_use", value, &mut journal.max_use),
@@ -326,6 +342,16 @@ impl Defaults {
             _ => read("journal.sync_level", value, &mut self.sync_level),
         }
     }
+}
+
+/// Sets a default to a value that keeps the rule of its key.
+fn read<'v, T: TryFrom<&'v Value, Error = Refusal>>(
+    name: &'static str,
+    value: &'v Value,
+    place: &mut Option<T>,
+) -> Result<(), (&'static str, Refusal)> {
+    *place = Some(T::try_from(value).map_err(|refusal| (name, refusal))?);
+    Ok(())
 }
 
 /// The drop-ins of a file, by name.

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::config::Proxy;
 use crate::journal_settings::JournalSettings;
 use crate::value::{CollectorUrl, Country};
-use crate::wanted::{Check, Dns, Time, Wanted};
+use crate::wanted::{Check, Dns, Probes, Time, Wanted};
 
 const HEAD: &str =
     "# Made by fleet-config from config.json and /usr/lib/fleet/fleet.toml; changes are overwritten.\n";
@@ -29,16 +29,19 @@ pub(crate) enum File {
     JournalLimits,
     /// For `EnvironmentFile=-` and for login shells.
     Proxy,
+    /// For `fleet-watch`: how it probes.
+    Probes,
     /// For `fleet-regdomain`: the country; `00`, the world domain, for none.
     Country,
 }
 
 impl File {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::NetworkManager,
         Self::TimeSources,
         Self::Fallback,
+        Self::Probes,
         Self::Country,
         Self::JournalLimits,
         Self::Proxy,
@@ -50,6 +53,7 @@ impl File {
             Self::NetworkManager => "NetworkManager.conf",
             Self::TimeSources => "chrony/fleet.sources",
             Self::Fallback => "dns-fallback",
+            Self::Probes => "watch.conf",
             Self::JournalLimits => "journald.conf",
             Self::Proxy => "proxy.env",
             Self::Country => "country",
@@ -62,6 +66,7 @@ impl File {
             Self::NetworkManager => network_manager(wanted),
             Self::TimeSources => time_sources(&wanted.time),
             Self::Fallback => fallback(&wanted.dns),
+            Self::Probes => probes(wanted.probes),
             Self::JournalLimits => journal_limits(&wanted.journal),
             Self::Proxy => proxy(&wanted.proxy),
             Self::Country => format!("{}\n", wanted.country.map_or(WORLD, Country::as_str)),
@@ -127,6 +132,17 @@ fn fallback(dns: &Dns) -> String {
         .iter()
         .map(|address| format!("{address}\n"))
         .collect()
+}
+
+fn probes(probes: Probes) -> String {
+    let Probes {
+        interval,
+        metered_interval,
+        monthly_budget,
+    } = probes;
+    format!(
+        "{HEAD}interval={interval}\nmetered_interval={metered_interval}\nmonthly_budget={monthly_budget}\n"
+    )
 }
 
 /// journald.conf(5), complete; and what was asked for, in a section that systemd's parser leaves alone because of the
@@ -208,7 +224,7 @@ mod tests {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
                     "response=", "servers=", "server ", "pool ", "[Journal]", "http_proxy=", "HTTP_PROXY=",
                     "no_proxy=", "NO_PROXY=", "[X-Fleet]", "System", "Max", "RateLimit", "SyncIntervalSec=",
-                    "KeepFree=", "Retention=", "00"];
+                    "KeepFree=", "Retention=", "00", "metered_interval=", "monthly_budget="];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

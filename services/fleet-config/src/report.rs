@@ -287,6 +287,7 @@ impl Situation<'_> {
             key if self.is_of_the_vpn(key) => vec![&effects.vpn],
             ROOT_CA => vec![&effects.root_ca],
             "os.udevRules" => vec![&effects.udev_rules],
+            key if key.starts_with("os.network.probe.") => vec![&effects.probes],
             key if key.starts_with("os.network.") => vec![&effects.network],
             key => self.effect_on_system(key).into_iter().collect(),
         }
@@ -313,6 +314,9 @@ impl Situation<'_> {
             "os.udevRules" => Some(udev_rules(&wanted.udev_rules, &self.effects.udev_rules_refused)),
             "country" => wanted.country.map(|country| json!(country.as_str())),
             ROOT_CA => self.trusted(),
+            "os.network.probe.interval" => Some(json!(wanted.probes.interval)),
+            "os.network.probe.meteredInterval" => Some(json!(wanted.probes.metered_interval)),
+            "os.network.probe.monthlyBudget" => Some(json!(wanted.probes.monthly_budget)),
             key if !key.starts_with("os.network.") => self.system_in_force(key),
             // NetworkManager does not say.
             "os.network.wifi.randomMacAddressScan" => wanted.random_scan_address.map(|random| json!(random)),

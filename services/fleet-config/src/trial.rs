@@ -272,6 +272,7 @@ mod tests {
             explanation: "the server does not answer".to_owned(),
             interface: String::new(),
             since: 0,
+            uplinks: Vec::new(),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::config::{CheckTarget, Config, Proxy, Upload, Watchdog};
+use crate::config::{CheckTarget, Config, Probes as Asked, Proxy, Upload, Watchdog};
 use crate::defaults::Defaults;
 use crate::journal_settings::JournalSettings;
 use crate::keyfile::Keyfile;
 use crate::value::{
-    CheckResponse, CheckUri, Country, Hostname, NameServers, Parameters, RootCa, Seconds, SyncLevel,
-    TimeServer, Timezone, UdevRule, Uuid,
+    CheckResponse, CheckUri, Country, Hostname, NameServers, Parameters, ProbeBudget, ProbeInterval, RootCa,
+    Seconds, SyncLevel, TimeServer, Timezone, UdevRule, Uuid,
 };
 
 mod vpn;
@@ -22,6 +22,7 @@ pub(crate) struct Wanted {
     pub(crate) time: Time,
     pub(crate) dns: Dns,
     pub(crate) check: Check,
+    pub(crate) probes: Probes,
     /// `None`: as NetworkManager has it by itself.
     pub(crate) random_scan_address: Option<bool>,
     pub(crate) persistent_logging: bool,
@@ -72,6 +73,28 @@ pub(crate) enum Check {
     },
 }
 
+/// How `fleet-watch` probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probes {
+    /// Seconds.
+    pub(crate) interval: u32,
+    /// Seconds.
+    pub(crate) metered_interval: u32,
+    /// Bytes.
+    pub(crate) monthly_budget: u32,
+}
+
+impl Probes {
+    /// What is asked for, completed: an hour is 720 rounds a month, half a megabyte; twice that is for faults.
+    fn new(asked: Asked) -> Self {
+        Self {
+            interval: asked.interval.map_or(300, ProbeInterval::get),
+            metered_interval: asked.metered_interval.map_or(3600, ProbeInterval::get),
+            monthly_budget: asked.monthly_budget.map_or(900_000, ProbeBudget::get),
+        }
+    }
+}
+
 /// What NetworkManager itself takes as the interval (NetworkManager.conf(5)).
 const CHECK_INTERVAL: u64 = 300;
 
@@ -105,7 +128,10 @@ impl Wanted {
                 fallback: defaults.fallback.clone(),
             },
         };
-        let interval = config.check_interval.or(defaults.check_interval);
+        // Where only our probes are given a pace, NetworkManager's check has the same.
+        let paced = config.probes.interval.map(|interval| u64::from(interval.get()));
+        let paced = paced.and_then(|interval| Seconds::try_from(interval).ok());
+        let interval = config.check_interval.or(paced).or(defaults.check_interval);
         let interval = interval.or_else(|| Seconds::try_from(CHECK_INTERVAL).ok())?;
         let check = match config.check_uri.or_else(|| defaults.check_uri.clone()) {
             Some(CheckTarget::At(uri)) if interval.get() > 0 => Check::On {
@@ -125,6 +151,7 @@ impl Wanted {
                 time,
                 dns,
                 check,
+                probes: Probes::new(config.probes.or(defaults.probes)),
                 random_scan_address: config.random_scan_address,
                 persistent_logging: config.persistent_logging.unwrap_or(false),
                 development_mode: config.development_mode.unwrap_or(false),

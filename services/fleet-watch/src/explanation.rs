@@ -1,6 +1,8 @@
 //! The verdict as a sentence: what is the case, and what to do about it.
 //!
-//! No address and no time in it, so that it changes only when the verdict does.
+//! No time in it, and no address but those that are configured, so that it changes only when the verdict does.
+
+use std::net::IpAddr;
 
 use crate::ladder::{Level, Reason};
 use crate::snapshot::{Device, Kind, Snapshot, Trouble, Vpn, VpnState};
@@ -49,11 +51,31 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
             format!("the network for {on} is not found: check its name and the distance")
         }
         Reason::NoLease => format!("{on} gets no address: check the DHCP server or set a static address"),
+        Reason::DuplicateAddress => format!(
+            "another machine on the link of {on} has its address: give one of the two another address, or use DHCP"
+        ),
         Reason::NoAddress => format!("{on} is connected without an address: check its profile"),
         Reason::NoGateway => {
             format!("{on} has an address but no default route: check the gateway in the lease or the profile")
         }
+        Reason::GatewaySilent => format!(
+            "the gateway {} does not answer on the link of {on}: check that it runs, and the switch or access point \
+             between",
+            addresses(uplink.map(|device| device.gateways.as_slice()))
+        ),
         Reason::NoResolver => format!("{on} has a default route but no resolver: check the DNS servers"),
+        Reason::ResolverSilent => format!(
+            "no DNS server of {on} answers ({}): check them, and whether UDP port 53 is let through",
+            addresses(uplink.map(|device| device.resolvers.as_slice()))
+        ),
+        Reason::ResolverFailing => format!(
+            "the DNS servers of {on} answer with errors ({}): check what they forward to, or set others (dnsServers)",
+            addresses(uplink.map(|device| device.resolvers.as_slice()))
+        ),
+        Reason::ResolverLying => format!(
+            "a DNS server of {on} gives false answers (see its problems): set other servers (dnsServers), or log in to \
+             the network"
+        ),
         Reason::NotChecked => {
             format!(
                 "{on} is configured; whether the internet is reached is not known: the connectivity check is off"
@@ -68,6 +90,31 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
                 "the connectivity check through {on} is not answered: check its gateway and DNS server, and what is beyond"
             )
         }
+        Reason::NameUnknown => format!(
+            "the DNS servers of {on} say that the connectivity check's host does not exist: check \
+             os.network.connectivity.uri, and the servers"
+        ),
+        Reason::Unreachable => format!(
+            "there is no way from {on} to the connectivity check's server: the gateway, or what is beyond, has no route"
+        ),
+        Reason::CheckRefused => format!(
+            "the connectivity check's server refuses the connection through {on}: check that it runs, or a firewall"
+        ),
+        Reason::CheckTimeout => format!(
+            "the connectivity check's server does not answer through {on}: check what is beyond the gateway, or a \
+             firewall"
+        ),
+        Reason::CheckReset => format!(
+            "the connection to the connectivity check's server is broken off through {on}: a firewall, or the server"
+        ),
+        Reason::ClockWrong => format!(
+            "the clock is wrong, so that no certificate is valid: check the time servers (ntpServers), which {on} may not \
+             reach"
+        ),
+        Reason::ServerFault => format!(
+            "the connectivity check's server, reached through {on}, has a fault of its own (HTTP 5xx): look there; the \
+             device's network works"
+        ),
         Reason::VpnConnecting => {
             format!(
                 "the internet is reached through {on}, the VPN {} is being brought up",
@@ -114,6 +161,31 @@ const fn what_to_do(trouble: Trouble) -> &'static str {
             "it was up, and nothing comes in any more; check the server, and what filters on the way"
         }
     }
+}
+
+/// The sentence for something that is at fault.
+pub(crate) fn explain_problem(reason: Reason, subject: &IpAddr, on: &str) -> String {
+    match reason {
+        Reason::GatewaySilent => format!("the gateway {subject} does not answer on the link of {on}"),
+        Reason::ResolverSilent => format!("the DNS server {subject} does not answer through {on}"),
+        Reason::ResolverFailing => format!("the DNS server {subject} answers with errors through {on}"),
+        Reason::ResolverLying => format!("the DNS server {subject} gives false answers on {on}"),
+        other => format!("{subject} on {on}: {}", other.as_str()),
+    }
+}
+
+/// The sentence for a data budget that is used up.
+pub(crate) fn explain_spent(on: &str) -> String {
+    format!(
+        "the data budget of this month for probes on metered uplinks is used up (os.network.probe.monthlyBudget): on \
+         {on} only NetworkManager's own signals are followed"
+    )
+}
+
+/// Addresses, as a list.
+fn addresses(all: Option<&[IpAddr]>) -> String {
+    let texts: Vec<String> = all.unwrap_or_default().iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// The names of the VPNs in a state.

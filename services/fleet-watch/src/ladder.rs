@@ -29,9 +29,9 @@ closed_list! {
         Carrier = "carrier",
         /// It has an address beyond the link itself.
         Address = "address",
-        /// It has a default route.
+        /// It has a default route, and the gateway is not known to be silent.
         Gateway = "gateway",
-        /// A resolver is configured for it.
+        /// It has a resolver, and not all of them are known to be at fault.
         Dns = "dns",
         /// NetworkManager's connectivity check was answered as it should be.
         Internet = "internet",
@@ -65,12 +65,22 @@ closed_list! {
         NetworkNotFound = "network-not-found",
         /// No DHCP server or IPv6 router gave an address.
         NoLease = "no-lease",
+        /// Another machine on the link has the address.
+        DuplicateAddress = "duplicate-address",
         /// Activated, and yet without an address.
         NoAddress = "no-address",
         /// There is no default route.
         NoGateway = "no-gateway",
+        /// The gateway does not answer on the link (ARP, neighbour discovery).
+        GatewaySilent = "gateway-silent",
         /// No resolver is configured.
         NoResolver = "no-resolver",
+        /// No resolver answers.
+        ResolverSilent = "resolver-silent",
+        /// The resolvers answer that they cannot or will not.
+        ResolverFailing = "resolver-failing",
+        /// The resolver that is believed first tells what is not so.
+        ResolverLying = "resolver-lying",
         /// The connectivity check is off, so nobody knows.
         NotChecked = "not-checked",
         /// The connectivity check has no result yet.
@@ -79,6 +89,20 @@ closed_list! {
         Portal = "portal",
         /// The connectivity check was not answered.
         NoInternet = "no-internet",
+        /// The resolvers say that the check's host does not exist.
+        NameUnknown = "name-unknown",
+        /// The way to the check's server is known to nobody.
+        Unreachable = "unreachable",
+        /// The check's server refuses the connection.
+        CheckRefused = "check-refused",
+        /// It does not answer in time.
+        CheckTimeout = "check-timeout",
+        /// It, or somebody on the way, breaks the connection.
+        CheckReset = "check-reset",
+        /// The check goes over TLS, and the clock is wrong: no certificate is valid yet.
+        ClockWrong = "clock-wrong",
+        /// It answers that it has a fault of its own (HTTP 5xx).
+        ServerFault = "server-fault",
         /// A VPN is being brought up.
         VpnConnecting = "vpn-connecting",
         /// A VPN that shall be up is not.

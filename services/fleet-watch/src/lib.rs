@@ -1,14 +1,22 @@
 //! The connectivity and VPN watcher (`org.fleetos.Connectivity1`).
 //!
-//! Follows NetworkManager by its signals and says which rung of the ladder holds and why the next does not:
-//! signal → [`snapshot`] (read over D-Bus) → [`verdict`] (pure) → D-Bus, JSON file, journal. See
-//! `docs/connectivity.md`.
+//! Follows NetworkManager by its signals, probes what those do not say, and tells which rung of the ladder holds and why
+//! the next does not: signal → [`snapshot`] (read over D-Bus), timer → [`probe`] → [`finding`]; both → [`verdict`] (pure)
+//! → D-Bus, JSON file, journal. See `docs/connectivity.md`.
 
+mod budget;
+mod check_uri;
 mod explanation;
+mod finding;
 mod ladder;
+mod lines;
 mod network_manager;
+mod probe;
+mod prober;
 mod publish;
+mod schedule;
 mod service;
+mod settings;
 mod settle;
 mod signals;
 mod snapshot;

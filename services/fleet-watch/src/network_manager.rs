@@ -2,6 +2,8 @@
 //!
 //! The bus is asked who NetworkManager is first, and that one is addressed: nothing here ever starts it.
 
+use std::net::IpAddr;
+
 use fleet_base::bus::{name_owner, sentence};
 use fleet_base::peer::{Peer, Properties};
 use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
@@ -12,6 +14,9 @@ use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn,
 
 const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
 
+/// `NMMetered`.
+const METERED_YES: u32 = 1;
+const METERED_GUESS_YES: u32 = 3;
 /// `NMDeviceInterfaceFlags`: carrier.
 const FLAG_CARRIER: u32 = 0x1_0000;
 
@@ -37,7 +42,6 @@ struct Active {
     name: String,
     kind: String,
     state: u32,
-    default_route: bool,
     controller: Option<String>,
 }
 
@@ -109,8 +113,9 @@ impl Reader {
                 primary_interface = Some(interface.clone());
             }
             controllers.push(active.and_then(|active| active.controller.clone()));
-            let mut device = read_device(peer, &device, kind, interface, active).await?;
+            let mut device = read_device(peer, &device, kind, interface).await?;
             device.resolver = resolvers.serve(&device.interface);
+            device.resolvers = resolvers.of(&device.interface);
             device.failure = signals.failure(&path);
             devices.push(device);
         }
@@ -125,6 +130,7 @@ impl Reader {
             wifi_off: !(manager.flag("WirelessEnabled") && manager.flag("WirelessHardwareEnabled")),
             modem_off: !(manager.flag("WwanEnabled") && manager.flag("WwanHardwareEnabled")),
             checked: manager.flag("ConnectivityCheckEnabled") && manager.flag("ConnectivityCheckAvailable"),
+            check_uri: manager.text("ConnectivityCheckUri").to_owned(),
             primary: primary_interface,
             devices,
             vpns: self.vpns(peer, signals, &active).await?,
@@ -217,7 +223,6 @@ async fn read_active(peer: &Peer, paths: &[String]) -> zbus::Result<Vec<Active>>
             name: active.text("Id").to_owned(),
             kind: active.text("Type").to_owned(),
             state: active.number("State"),
-            default_route: active.flag("Default") || active.flag("Default6"),
             // `Controller` since 1.44; before that `Master`, which newer releases may drop.
             controller: active.path("Controller").or_else(|| active.path("Master")),
         });
@@ -231,12 +236,12 @@ async fn read_device(
     device: &Properties,
     kind: Kind,
     interface: String,
-    active: Option<&Active>,
 ) -> zbus::Result<Device> {
     let mut address = false;
     // What the check found over each family that has a gateway; the other one has nothing to say.
     let mut through_gateway = Vec::new();
     let mut through_any = Vec::new();
+    let mut gateways = Vec::new();
     for family in ["4", "6"] {
         let found = Connectivity::from_number(device.number(&format!("Ip{family}Connectivity")));
         through_any.push(found);
@@ -248,12 +253,16 @@ async fn read_device(
             continue;
         };
         address |= (config.rows("AddressData").iter()).any(|row| !is_link_local(row.text("address")));
-        if !config.text("Gateway").is_empty() {
+        // A point-to-point link has a default route without a gateway. That the connection is the default one says nothing:
+        // it stays that when a new lease has no gateway any more (NetworkManager 1.52).
+        if (config.rows("RouteData").iter())
+            .any(|route| is_default(route.text("dest"), route.number("prefix")))
+        {
             through_gateway.push(found);
+            gateways.extend(config.text("Gateway").parse::<IpAddr>());
         }
     }
-    // A point-to-point link has a default route without a gateway.
-    let gateway = !through_gateway.is_empty() || active.is_some_and(|active| active.default_route);
+    let gateway = !through_gateway.is_empty();
     let found = if through_gateway.is_empty() {
         through_any
     } else {
@@ -268,9 +277,17 @@ async fn read_device(
         controller: None,
         address,
         gateway,
+        gateways,
         resolver: false,
+        resolvers: Vec::new(),
+        metered: matches!(device.number("Metered"), METERED_YES | METERED_GUESS_YES),
         connectivity: found.into_iter().max().unwrap_or_default(),
     })
+}
+
+/// Whether a route is a default route.
+fn is_default(destination: &str, prefix: u32) -> bool {
+    prefix == 0 && matches!(destination, "0.0.0.0" | "::")
 }
 
 /// Whether an address reaches no further than the link: 169.254.0.0/16 (RFC 3927), fe80::/10 (RFC 4291).
@@ -286,28 +303,50 @@ fn is_link_local(address: &str) -> bool {
 struct Resolvers {
     /// NetworkManager leaves DNS to somebody else (`dns=none`), so it knows of none.
     elsewhere: bool,
-    /// The interfaces they are for; `None` is for all.
-    interfaces: Vec<Option<String>>,
+    /// The interfaces they are for (`None` is for all), and their addresses.
+    entries: Vec<(Option<String>, Vec<IpAddr>)>,
 }
 
 impl Resolvers {
     async fn read(peer: &Peer) -> zbus::Result<Self> {
         let mut dns = peer.properties(DNS_MANAGER, &of("DnsManager")).await?;
-        let mut interfaces = Vec::new();
+        let mut entries = Vec::new();
         for mut entry in dns.rows("Configuration") {
-            if !entry.texts("nameservers").is_empty() {
+            let servers = entry.texts("nameservers");
+            if !servers.is_empty() {
                 let interface = entry.text("interface");
-                interfaces.push((!interface.is_empty()).then(|| interface.to_owned()));
+                let interface = (!interface.is_empty()).then(|| interface.to_owned());
+                // One over TLS is a URI, and is not asked by us.
+                entries.push((
+                    interface,
+                    servers.iter().flat_map(|server| server.parse()).collect(),
+                ));
             }
         }
         Ok(Self {
             elsewhere: dns.text("Mode") == "none",
-            interfaces,
+            entries,
         })
     }
 
     fn serve(&self, interface: &str) -> bool {
-        self.elsewhere || (self.interfaces.iter()).any(|of| of.as_deref().is_none_or(|of| of == interface))
+        self.elsewhere || self.entries_of(interface).next().is_some()
+    }
+
+    /// The addresses for an interface, each once.
+    fn of(&self, interface: &str) -> Vec<IpAddr> {
+        let mut all = Vec::new();
+        for address in self.entries_of(interface).flatten() {
+            if !all.contains(address) {
+                all.push(*address);
+            }
+        }
+        all
+    }
+
+    fn entries_of(&self, interface: &str) -> impl Iterator<Item = &Vec<IpAddr>> {
+        let serves = move |of: &Option<String>| of.as_deref().is_none_or(|of| of == interface);
+        (self.entries.iter()).filter_map(move |(of, addresses)| serves(of).then_some(addresses))
     }
 }
 
@@ -360,7 +399,10 @@ mod tests {
     fn a_resolver_is_for_its_interface_or_for_all() {
         let resolvers = |elsewhere, interfaces: &[Option<&str>]| Resolvers {
             elsewhere,
-            interfaces: interfaces.iter().map(|of| of.map(ToOwned::to_owned)).collect(),
+            entries: interfaces
+                .iter()
+                .map(|of| (of.map(ToOwned::to_owned), vec![IpAddr::from([192, 0, 2, 1])]))
+                .collect(),
         };
         assert!(resolvers(false, &[Some("eth0")]).serve("eth0"));
         assert!(!resolvers(false, &[Some("eth1")]).serve("eth0"));

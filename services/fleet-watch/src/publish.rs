@@ -1,17 +1,11 @@
-//! Where a verdict is told: the JSON file, the journal, and `systemctl status`.
+//! What is published of a verdict, and the JSON file. The journal's lines are in [`crate::lines`].
 
 use std::path::Path;
 
 use fleet_base::file::{self, Durability};
-use fleet_base::{logging, watchdog};
-use log::Level as Priority;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::ladder::Level;
-use crate::verdict::Verdict;
-
-/// The journal's `MESSAGE_ID` of a transition (systemd.journal-fields(7)). Part of the interface: never changed.
-pub(crate) const MESSAGE_ID: &str = "c29560301a024f1e8501428f8f5f1713";
+use crate::verdict::{Uplink, Verdict};
 
 /// A verdict and since when it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +13,8 @@ pub(crate) struct Published {
     pub(crate) verdict: Verdict,
     /// When this level and reason began, in microseconds of `CLOCK_BOOTTIME`.
     pub(crate) since: u64,
+    /// The same of each uplink, in the verdict's order.
+    uplinks_since: Vec<u64>,
 }
 
 impl Published {
@@ -28,7 +24,24 @@ impl Published {
             Some(before) if same_rung(&before.verdict, &verdict) => before.since,
             _ => now,
         };
-        Self { verdict, since }
+        let since_of = |uplink: &Uplink| {
+            let mut kept = before.into_iter().flat_map(Self::uplinks);
+            let same = |old: &Uplink| {
+                (&old.interface, old.level, old.reason) == (&uplink.interface, uplink.level, uplink.reason)
+            };
+            kept.find(|(old, _)| same(old)).map_or(now, |(_, since)| since)
+        };
+        let uplinks_since = verdict.uplinks.iter().map(since_of).collect();
+        Self {
+            verdict,
+            since,
+            uplinks_since,
+        }
+    }
+
+    /// Every uplink, and since when it is as it is.
+    pub(crate) fn uplinks(&self) -> impl Iterator<Item = (&Uplink, u64)> {
+        (self.verdict.uplinks.iter()).zip(self.uplinks_since.iter().copied())
     }
 }
 
@@ -47,7 +60,9 @@ pub(crate) fn write_file(path: &Path, published: &Published) -> Result<(), file:
         status,
         explanation,
         interface,
+        ..
     } = &published.verdict;
+    let uplinks: Vec<Value> = published.uplinks().map(uplink_json).collect();
     // The names are the contract.
     let document = json!({
         "level": level.as_str(),
@@ -56,49 +71,53 @@ pub(crate) fn write_file(path: &Path, published: &Published) -> Result<(), file:
         "explanation": explanation,
         "interface": interface,
         "since_boottime_us": published.since,
+        "uplinks": uplinks,
     });
     let line = format!("{document}\n");
     file::write(path, line.as_bytes(), 0o644, Durability::Volatile)?;
     Ok(())
 }
 
-/// Writes one journal line: a warning on the way down, else a notice of what has changed.
-pub(crate) fn write_journal(before: Option<Level>, verdict: &Verdict) {
-    let Verdict {
-        level,
-        reason,
-        status,
-        explanation,
-        interface,
-    } = verdict;
-    let priority = if before.is_some_and(|before| *level < before) {
-        Priority::Warn
-    } else {
-        Priority::Info
-    };
-    let (level, reason, status) = (level.as_str(), reason.as_str(), status.as_str());
-    logging::record(
-        priority,
-        &format!("connectivity is {level} ({status}, {reason}): {explanation}"),
-        &[
-            ("MESSAGE_ID", MESSAGE_ID),
-            ("FLEET_LEVEL", level),
-            ("FLEET_REASON", reason),
-            ("FLEET_STATUS", status),
-            ("FLEET_INTERFACE", interface),
-        ],
-    );
-    watchdog::status(explanation);
+fn uplink_json((uplink, since): (&Uplink, u64)) -> Value {
+    let problems: Vec<Value> = (uplink.problems.iter())
+        .map(|problem| {
+            json!({
+                "reason": problem.reason,
+                "subject": problem.subject,
+                "explanation": problem.explanation,
+            })
+        })
+        .collect();
+    json!({
+        "interface": uplink.interface,
+        "level": uplink.level.as_str(),
+        "reason": uplink.reason.as_str(),
+        "explanation": uplink.explanation,
+        "since_boottime_us": since,
+        "problems": problems,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Findings;
+    use crate::ladder::{Level, Reason};
     use crate::snapshot::Snapshot;
-    use crate::verdict::judge;
+    use crate::verdict::{Problem, judge};
 
     fn verdict(reason: &str) -> Verdict {
-        judge(&Snapshot::Unreadable(reason.to_owned()))
+        judge(&Snapshot::Unreadable(reason.to_owned()), &Findings::default())
+    }
+
+    fn uplink(interface: &str, level: Level) -> Uplink {
+        Uplink {
+            interface: interface.to_owned(),
+            level,
+            reason: Reason::None,
+            explanation: "it works".to_owned(),
+            problems: Vec::new(),
+        }
     }
 
     #[test]
@@ -113,23 +132,44 @@ mod tests {
     }
 
     #[test]
+    fn since_is_kept_an_uplink_at_a_time() {
+        let with = |uplinks: Vec<Uplink>| Verdict {
+            uplinks,
+            ..verdict("slow")
+        };
+        let since = |published: &Published| published.uplinks().map(|(_, since)| since).collect::<Vec<_>>();
+        let both = vec![uplink("eth0", Level::Dns), uplink("wwan0", Level::Internet)];
+        let first = Published::next(None, with(both), 1);
+        let moved = vec![uplink("wwan0", Level::Internet), uplink("eth0", Level::Gateway)];
+        let second = Published::next(Some(&first), with(moved), 2);
+        assert_eq!((since(&first), since(&second)), (vec![1, 1], vec![1, 2]));
+    }
+
+    #[test]
     fn the_file_is_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("connectivity.json");
-        write_file(&path, &Published::next(None, judge(&Snapshot::Absent), 42)).unwrap();
+        let mut broken = uplink("eth0", Level::Internet);
+        broken.problems.push(Problem {
+            reason: "resolver-silent".to_owned(),
+            subject: "192.0.2.1".to_owned(),
+            explanation: "it is silent".to_owned(),
+        });
+        let absent = Verdict {
+            uplinks: vec![broken],
+            ..judge(&Snapshot::Absent, &Findings::default())
+        };
+        write_file(&path, &Published::next(None, absent, 42)).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             concat!(
                 r#"{"level":"none","reason":"network-manager-down","status":"offline","#,
                 r#""explanation":"NetworkManager does not run: the kernel's network may still work, but nobody looks "#,
-                r#"after it; see its unit","interface":"","since_boottime_us":42}"#,
+                r#"after it; see its unit","interface":"","since_boottime_us":42,"uplinks":[{"interface":"eth0","#,
+                r#""level":"internet","reason":"none","explanation":"it works","since_boottime_us":42,"problems":["#,
+                r#"{"reason":"resolver-silent","subject":"192.0.2.1","explanation":"it is silent"}]}]}"#,
                 "\n"
             )
         );
-    }
-
-    #[test]
-    fn the_message_id_is_documented() {
-        assert!(include_str!("../../../docs/connectivity.md").contains(MESSAGE_ID));
     }
 }

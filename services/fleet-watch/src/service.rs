@@ -11,6 +11,7 @@ use zbus::{Connection, Variant};
 
 use crate::network_manager;
 use crate::publish::Published;
+use crate::verdict::{Problem, Uplink};
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 const PLACE: Place = Place {
@@ -77,20 +78,41 @@ impl Connectivity {
     }
 }
 
+/// An uplink as it is on the bus: interface, level, reason, explanation, since; and what is at fault on it: reason,
+/// address, explanation.
+type Row = (String, String, String, String, u64, Vec<(String, String, String)>);
+
+fn row((uplink, since): (&Uplink, u64)) -> Row {
+    let problem = |problem: &Problem| {
+        let problem = problem.clone();
+        (problem.reason, problem.subject, problem.explanation)
+    };
+    (
+        uplink.interface.clone(),
+        uplink.level.as_str().to_owned(),
+        uplink.reason.as_str().to_owned(),
+        uplink.explanation.clone(),
+        since,
+        uplink.problems.iter().map(problem).collect(),
+    )
+}
+
 impl Object for Connectivity {
     fn place(&self) -> &'static Place {
         &PLACE
     }
 
     fn property(&self, name: &str) -> Option<Variant<'static>> {
-        let Published { verdict, since } = &*self.published();
+        let published = self.published();
+        let verdict = &published.verdict;
         Some(match name {
             "Level" => verdict.level.as_str().into(),
             "Reason" => verdict.reason.as_str().into(),
             "Status" => verdict.status.as_str().into(),
             "Explanation" => verdict.explanation.clone().into(),
             "Interface" => verdict.interface.clone().into(),
-            "Since" => (*since).into(),
+            "Since" => published.since.into(),
+            "Uplinks" => published.uplinks().map(row).collect::<Vec<Row>>().into(),
             _ => return None,
         })
     }
@@ -108,13 +130,17 @@ impl Object for Connectivity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Findings;
     use crate::snapshot::Snapshot;
     use crate::verdict::judge;
 
     #[test]
     fn the_documented_interface_is_the_one_that_is_served() {
         let (requests, _) = mpsc::channel(1);
-        let object = Connectivity::new(Published::next(None, judge(&Snapshot::Absent), 0), requests);
+        let object = Connectivity::new(
+            Published::next(None, judge(&Snapshot::Absent, &Findings::default()), 0),
+            requests,
+        );
         let mismatches = object::mismatches(&object, include_str!("service.rs"));
         assert_eq!(mismatches, [""; 0]);
         assert_eq!(

@@ -5,54 +5,66 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::ladder::{Level, Reason};
 use crate::verdict::Verdict;
 
 /// How long such a verdict has to last.
 pub(crate) const LAST: Duration = Duration::from_millis(300);
+/// The longest that anything is held back, whatever else comes and goes meanwhile.
+const LONGEST: Duration = Duration::from_secs(1);
 
-/// A verdict that is held back.
+/// A rung: of an uplink, or of the device (no interface).
+type Rung = (String, Level, Reason);
+
+/// A verdict that is held back. Times are those of [`fleet_base::boot_clock`].
 #[derive(Debug, Default)]
 pub(crate) struct Settle(Option<Held>);
 
 #[derive(Debug)]
 struct Held {
-    rung: (Level, Reason),
-    until: Instant,
+    passing: Vec<Rung>,
+    since: Duration,
+    until: Duration,
 }
 
 impl Settle {
     /// Whether to publish `verdict`, found at `now`, in place of `published`.
-    pub(crate) fn admit(&mut self, verdict: &Verdict, published: &Verdict, now: Instant) -> bool {
-        let rung = (verdict.level, verdict.reason);
-        if !passes_quickly(verdict.reason) || rung == (published.level, published.reason) {
+    pub(crate) fn admit(&mut self, verdict: &Verdict, published: &Verdict, now: Duration) -> bool {
+        let old = rungs(published);
+        let passing: Vec<Rung> = rungs(verdict)
+            .into_iter()
+            .filter(|rung| passes_quickly(rung.2) && !old.contains(rung))
+            .collect();
+        if passing.is_empty() {
             self.0 = None;
             return true;
         }
-        match &self.0 {
-            Some(held) if held.rung == rung => {
-                let lasted = now >= held.until;
-                if lasted {
-                    self.0 = None;
-                }
-                lasted
-            }
-            _ => {
-                self.0 = Some(Held {
-                    rung,
-                    until: now + LAST,
-                });
-                false
-            }
-        }
+        let (since, until) = match &self.0 {
+            Some(held) if held.passing == passing => (held.since, held.until),
+            Some(held) => (held.since, now + LAST),
+            None => (now, now + LAST),
+        };
+        let until = until.min(since + LONGEST);
+        let lasted = now >= until;
+        self.0 = (!lasted).then_some(Held {
+            passing,
+            since,
+            until,
+        });
+        lasted
     }
 
     /// When to read again although nothing has changed.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
         self.0.as_ref().map(|held| held.until)
     }
+}
+
+fn rungs(verdict: &Verdict) -> Vec<Rung> {
+    let uplinks = verdict.uplinks.iter();
+    let uplinks = uplinks.map(|uplink| (uplink.interface.clone(), uplink.level, uplink.reason));
+    let device = (String::new(), verdict.level, verdict.reason);
+    std::iter::once(device).chain(uplinks).collect()
 }
 
 /// The reasons that every activation passes through.
@@ -67,6 +79,7 @@ const fn passes_quickly(reason: Reason) -> bool {
 mod tests {
     use super::*;
     use crate::ladder::Status;
+    use crate::verdict::Uplink;
 
     fn verdict(level: Level, reason: Reason) -> Verdict {
         Verdict {
@@ -75,6 +88,7 @@ mod tests {
             status: Status::Offline,
             explanation: String::new(),
             interface: String::new(),
+            uplinks: Vec::new(),
         }
     }
 
@@ -83,7 +97,7 @@ mod tests {
         let online = verdict(Level::Internet, Reason::None);
         let no_address = verdict(Level::Carrier, Reason::NoAddress);
         let no_gateway = verdict(Level::Address, Reason::NoGateway);
-        let start = Instant::now();
+        let start = Duration::from_secs(7);
         let mut settle = Settle::default();
 
         assert!(!settle.admit(&no_address, &online, start));
@@ -107,5 +121,31 @@ mod tests {
             settle.admit(&verdict(Level::None, Reason::NoCarrier), &online, start),
             "at once"
         );
+    }
+
+    #[test]
+    fn another_uplink_is_held_back_too_but_never_for_long() {
+        let online = verdict(Level::Internet, Reason::None);
+        let with = |reason| Verdict {
+            uplinks: vec![Uplink {
+                interface: "wwan0".to_owned(),
+                level: Level::Carrier,
+                reason,
+                explanation: String::new(),
+                problems: Vec::new(),
+            }],
+            ..online.clone()
+        };
+        let start = Duration::from_secs(7);
+        let mut settle = Settle::default();
+        let mut held = Duration::ZERO;
+        for flap in 0_u32.. {
+            let reason = [Reason::NoAddress, Reason::Inactive][flap as usize % 2];
+            held = LAST / 2 * flap;
+            if settle.admit(&with(reason), &online, start + held) {
+                break;
+            }
+        }
+        assert!((LONGEST..LONGEST + LAST).contains(&held), "{held:?}");
     }
 }

@@ -5,10 +5,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fleet_base::body::Values;
-use fleet_base::bus;
 use fleet_base::proxy::network_manager::NAME;
+use fleet_base::{boot_clock, bus};
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 use zbus::{Connection, MatchRule, Message, message::Type};
@@ -29,9 +30,13 @@ const INTERFACES: [&str; 7] = [
 
 /// `NMDeviceState` values that begin or end a failure.
 const STATE_UNAVAILABLE: u32 = 20;
+const STATE_IP_CONFIG: u32 = 70;
 const STATE_ACTIVATED: u32 = 100;
 const STATE_DEACTIVATING: u32 = 110;
 const STATE_FAILED: u32 = 120;
+
+/// See [`Signals::failed_at_once`].
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// What the signals have told since they were last asked for.
 #[derive(Debug, Default)]
@@ -39,8 +44,12 @@ pub(crate) struct Signals {
     changed: Notify,
     /// A profile was added, edited or removed.
     profiles_changed: AtomicBool,
+    /// `fleet-config` has applied something.
+    configuration_changed: AtomicBool,
     /// Object path of a device → why its last activation failed.
     failures: Mutex<Vec<(String, Failure)>>,
+    /// Object path of a device → since when it is getting its addresses.
+    configuring: Mutex<Vec<(String, Duration)>>,
 }
 
 impl Signals {
@@ -78,6 +87,14 @@ impl Signals {
             .member("StateChanged")
             .build()?;
         signals.follow(connection, rule, Self::note_state).await?;
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender("org.fleetos.Config1")
+            .path("/org/fleetos/Config1")
+            .interface("org.freedesktop.DBus.Properties")
+            .member("PropertiesChanged")
+            .build()?;
+        signals.follow(connection, rule, Self::note_configuration).await?;
         let rule = bus::owner_changed(NAME)?;
         signals.follow(connection, rule, Self::note_owner).await?;
         Ok(signals)
@@ -93,6 +110,11 @@ impl Signals {
         self.profiles_changed.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether `fleet-config` has applied something since the last call.
+    pub(crate) fn take_configuration_changed(&self) -> bool {
+        self.configuration_changed.swap(false, Ordering::Relaxed)
+    }
+
     /// Why the last activation of the device failed, if none has succeeded since.
     pub(crate) fn failure(&self, device: &str) -> Option<Failure> {
         let failures = self.failures();
@@ -105,6 +127,7 @@ impl Signals {
     /// Forgets devices that are not there any more.
     pub(crate) fn retain_devices(&self, devices: &[String]) {
         self.failures().retain(|(device, _)| devices.contains(device));
+        locked(&self.configuring).retain(|(device, _)| devices.contains(device));
     }
 
     /// Takes messages off the connection at once, in a task of its own: a queue that nobody empties would hold up
@@ -132,10 +155,15 @@ impl Signals {
         self.profiles_changed.store(true, Ordering::Relaxed);
     }
 
+    fn note_configuration(&self, _: &Message) {
+        self.configuration_changed.store(true, Ordering::Relaxed);
+    }
+
     /// Another NetworkManager has other profiles, and other devices under the same paths.
     fn note_owner(&self, _: &Message) {
         self.profiles_changed.store(true, Ordering::Relaxed);
         self.failures().clear();
+        locked(&self.configuring).clear();
     }
 
     /// `Device.StateChanged(new, old, reason)`.
@@ -144,25 +172,52 @@ impl Signals {
         let values = Values::of(message)
             .and_then(|mut values| Ok::<[u32; 3], _>([values.take()?, values.take()?, values.take()?]));
         if let (Some(path), Ok([new, _, reason])) = (header.path(), values) {
-            self.remember(path.as_str(), new, reason);
+            self.remember(path.as_str(), new, reason, boot_clock::now());
         }
     }
 
     /// A failure counts until an activation succeeds, somebody ends it, or the device goes away.
-    fn remember(&self, device: &str, new_state: u32, reason: u32) {
+    fn remember(&self, device: &str, new_state: u32, reason: u32, now: Duration) {
+        if new_state == STATE_IP_CONFIG {
+            put(&mut locked(&self.configuring), device, now);
+        }
         let failure = match new_state {
-            STATE_FAILED => Failure::from_number(reason),
+            STATE_FAILED => match Failure::from_number(reason) {
+                Some(Failure::NoLease) if self.failed_at_once(device, now) => Some(Failure::Duplicate),
+                failure => failure,
+            },
             STATE_ACTIVATED | STATE_DEACTIVATING | 0..=STATE_UNAVAILABLE => None,
             _ => return,
         };
         let mut failures = self.failures();
-        failures.retain(|(failed, _)| failed != device);
-        failures.extend(failure.map(|failure| (device.to_owned(), failure)));
+        match failure {
+            Some(failure) => put(&mut failures, device, failure),
+            None => failures.retain(|(failed, _)| failed != device),
+        }
+    }
+
+    /// Whether an address was refused sooner than one could be waited for. NetworkManager 1.52 says of a static address
+    /// that another machine has (RFC 5227) no more than that it cannot be reserved, as of a lease that does not come; but
+    /// it knows after `ipv4.dad-timeout`, 0.2 s, and waits for a lease or a router for 30 s and more.
+    fn failed_at_once(&self, device: &str, now: Duration) -> bool {
+        let configuring = locked(&self.configuring);
+        let since = configuring.iter().find(|(listed, _)| listed == device);
+        since.is_some_and(|(_, since)| now < *since + AT_ONCE)
     }
 
     fn failures(&self) -> MutexGuard<'_, Vec<(String, Failure)>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.failures)
     }
+}
+
+/// Sets the value of a key.
+fn put<V>(list: &mut Vec<(String, V)>, key: &str, value: V) {
+    list.retain(|(listed, _)| listed != key);
+    list.push((key.to_owned(), value));
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -200,10 +255,24 @@ mod tests {
             ),
         ] {
             let signals = Signals::default();
+            // Ten seconds a step.
+            let mut now = Duration::ZERO;
             for (state, reason, known) in states {
-                signals.remember("/device/1", state, reason);
+                now += Duration::from_secs(10);
+                signals.remember("/device/1", state, reason, now);
                 assert_eq!(signals.failure("/device/1"), known, "{story}: after {state}");
             }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_at_once_is_another_machines() {
+        let signals = Signals::default();
+        let second = Duration::from_secs(1);
+        for (wait, failure) in [(second / 4, Failure::Duplicate), (second * 45, Failure::NoLease)] {
+            signals.remember("/device/1", STATE_IP_CONFIG, 0, second);
+            signals.remember("/device/1", STATE_FAILED, 5, second + wait);
+            assert_eq!(signals.failure("/device/1"), Some(failure));
         }
     }
 
@@ -211,7 +280,7 @@ mod tests {
     fn forgets_devices_that_are_gone() {
         let signals = Signals::default();
         for device in ["/device/1", "/device/2"] {
-            signals.remember(device, STATE_FAILED, 7);
+            signals.remember(device, STATE_FAILED, 7, Duration::ZERO);
         }
         signals.retain_devices(&["/device/2".to_owned()]);
         assert_eq!(signals.failure("/device/1"), None);

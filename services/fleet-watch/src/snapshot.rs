@@ -2,6 +2,8 @@
 //!
 //! Pure data. The numbers are those of NetworkManager's D-Bus API reference (`NMDeviceType`, `NMDeviceState`, …).
 
+use std::net::IpAddr;
+
 #[cfg(test)]
 use serde::Deserialize;
 
@@ -33,6 +35,8 @@ pub(crate) struct Network {
     pub(crate) modem_off: bool,
     /// The connectivity check is on and has an address to ask.
     pub(crate) checked: bool,
+    /// What the check asks.
+    pub(crate) check_uri: String,
     /// The interface of the connection that has the default route.
     pub(crate) primary: Option<String>,
     /// Every device that may be an uplink.
@@ -68,9 +72,18 @@ pub(crate) struct Device {
     /// It has a default route.
     #[cfg_attr(test, serde(default))]
     pub(crate) gateway: bool,
+    /// The gateways of its default routes, at most one a family. A point-to-point link has none.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) gateways: Vec<IpAddr>,
     /// A resolver is configured for it, or for all.
     #[cfg_attr(test, serde(default))]
     pub(crate) resolver: bool,
+    /// The addresses of these resolvers, in the order in which they are asked.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) resolvers: Vec<IpAddr>,
+    /// NetworkManager says, or guesses, that its traffic is paid by volume.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) metered: bool,
     /// What the connectivity check found through it.
     #[cfg_attr(test, serde(default))]
     pub(crate) connectivity: Connectivity,
@@ -150,6 +163,8 @@ pub(crate) enum Failure {
     Auth,
     /// No address was given.
     NoLease,
+    /// Another machine has the address.
+    Duplicate,
     /// The Wi-Fi network was not found.
     NotFound,
 }
@@ -164,6 +179,8 @@ impl Failure {
             7..=10 => Some(Self::Auth),
             // supplicant-timeout, ssid-not-found
             11 | 53 => Some(Self::NotFound),
+            // ip-address-duplicate
+            64 => Some(Self::Duplicate),
             _ => None,
         }
     }

@@ -1,6 +1,8 @@
-//! From a snapshot to the verdict. Pure: the same snapshot always gives the same verdict.
+//! From a snapshot and what our probes found to the verdict. Pure: the same input always gives the same verdict.
 
-use crate::explanation::explain;
+use crate::check_uri::CheckUri;
+use crate::explanation::{explain, explain_problem, explain_spent};
+use crate::finding::{Check, Findings, Found};
 use crate::ladder::{Level, Reason, Status};
 use crate::snapshot::{
     Connectivity, Device, Failure, Kind, Network, Snapshot, State, Trouble, Vpn, VpnState,
@@ -16,23 +18,75 @@ pub(crate) struct Verdict {
     pub(crate) explanation: String,
     /// The uplink that the level is of; empty if there is none.
     pub(crate) interface: String,
+    /// Every uplink by itself, in NetworkManager's order.
+    pub(crate) uplinks: Vec<Uplink>,
 }
 
-/// Judges a snapshot.
-pub(crate) fn judge(snapshot: &Snapshot) -> Verdict {
-    let (level, reason, uplink, vpns): (_, _, Option<&Device>, &[Vpn]) = match snapshot {
-        Snapshot::Absent | Snapshot::Unreadable(_) => (Level::None, Reason::NetworkManagerDown, None, &[]),
-        Snapshot::Read(network) => match best_uplink(network) {
-            Some((device, level)) => {
-                let (level, reason) = climb(network, device, level);
-                (level, reason, Some(device), network.vpns.as_slice())
+/// How far one uplink reaches. Its ladder ends at the internet: a VPN is the device's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Uplink {
+    pub(crate) interface: String,
+    pub(crate) level: Level,
+    pub(crate) reason: Reason,
+    pub(crate) explanation: String,
+    /// What is at fault on it, whether it costs a rung or not.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Something that is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+pub(crate) struct Problem {
+    /// One of the reasons' names.
+    pub(crate) reason: String,
+    /// Which one: an address; empty if there is only one.
+    pub(crate) subject: String,
+    pub(crate) explanation: String,
+}
+
+/// The name of a problem that is no reason: the probes' data budget of the month is used up.
+pub(crate) const BUDGET_SPENT: &str = "probe-budget-spent";
+
+/// Judges a snapshot together with what our probes found.
+pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
+    let mut uplinks = Vec::new();
+    let mut best: Option<(&Device, Level, Reason)> = None;
+    let mut vpns: &[Vpn] = &[];
+    let mut without_uplink = Reason::NetworkManagerDown;
+    if let Snapshot::Read(network) = snapshot {
+        vpns = &network.vpns;
+        without_uplink = if network.startup {
+            Reason::Connecting
+        } else {
+            Reason::NoDevice
+        };
+        for device in network.devices.iter().filter(|device| is_uplink(network, device)) {
+            let found = findings.of(&device.interface);
+            let (level, reason) = climb(network, device, found);
+            let reason = if network.startup {
+                while_starting(reason)
+            } else {
+                reason
+            };
+            if is_better(network, device, level, best) {
+                best = Some((device, level, reason));
             }
-            None => (Level::None, Reason::NoDevice, None, network.vpns.as_slice()),
-        },
-    };
-    let reason = match snapshot {
-        Snapshot::Read(network) if network.startup => while_starting(reason),
-        _ => reason,
+            uplinks.push(Uplink {
+                interface: device.interface.clone(),
+                level,
+                reason,
+                explanation: explain(level, reason, Some(device), snapshot),
+                problems: problems(device, found),
+            });
+        }
+    }
+    let (level, reason, uplink) = match best {
+        Some((device, Level::Internet, Reason::None)) => {
+            let (level, reason) = above_internet(vpns);
+            (level, reason, Some(device))
+        }
+        Some((device, level, reason)) => (level, reason, Some(device)),
+        None => (Level::None, without_uplink, None),
     };
     Verdict {
         level,
@@ -40,6 +94,7 @@ pub(crate) fn judge(snapshot: &Snapshot) -> Verdict {
         status: status(level, reason, vpns),
         explanation: explain(level, reason, uplink, snapshot),
         interface: uplink.map_or_else(String::new, |device| device.interface.clone()),
+        uplinks,
     }
 }
 
@@ -51,23 +106,23 @@ const fn while_starting(reason: Reason) -> Reason {
     }
 }
 
-/// The uplink that has the default route, else the one on the highest rung (the first of equals), and its rung.
-fn best_uplink(network: &Network) -> Option<(&Device, Level)> {
-    let mut best: Option<(&Device, Level)> = None;
-    for device in network.devices.iter().filter(|device| is_uplink(network, device)) {
-        let level = configured_level(device);
-        if network.primary.as_ref() == Some(&device.interface) {
-            return Some((device, level));
-        }
-        if best.is_none_or(|(_, highest)| level > highest) {
-            best = Some((device, level));
-        }
+/// Whether the device's level is that of this uplink: it has the default route, else it is on the highest rung (the first
+/// of equals).
+fn is_better(
+    network: &Network,
+    device: &Device,
+    level: Level,
+    best: Option<(&Device, Level, Reason)>,
+) -> bool {
+    let is_primary = |device: &Device| network.primary.as_ref() == Some(&device.interface);
+    match best {
+        None => true,
+        Some((other, highest, _)) => !is_primary(other) && (is_primary(device) || level > highest),
     }
-    best
 }
 
 /// Whether the device leads out of this machine by itself.
-fn is_uplink(network: &Network, device: &Device) -> bool {
+pub(crate) fn is_uplink(network: &Network, device: &Device) -> bool {
     let is_primary = network.primary.as_ref() == Some(&device.interface);
     let is_port = device.controller.is_some();
     match device.kind {
@@ -113,18 +168,99 @@ const fn has_link(device: &Device) -> bool {
     }
 }
 
-/// From the configured rung of the best uplink to the rung that holds, and why the next does not.
-fn climb(network: &Network, device: &Device, configured: Level) -> (Level, Reason) {
+/// The rung that holds, and why the next does not: what is configured, what NetworkManager's check says, and what our
+/// probes found.
+fn climb(network: &Network, device: &Device, found: Option<&Found>) -> (Level, Reason) {
+    let configured = configured_level(device);
     match configured {
-        Level::None => (configured, why_no_link(network, device)),
-        Level::Carrier => (configured, why_no_address(device)),
-        Level::Address => (configured, unless_connecting(device, Reason::NoGateway)),
-        Level::Gateway => (configured, unless_connecting(device, Reason::NoResolver)),
-        Level::Dns | Level::Internet | Level::Vpn => match why_no_internet(network, device) {
-            Reason::None => above_internet(&network.vpns),
-            reason => (Level::Dns, reason),
-        },
+        Level::None => return (configured, why_no_link(network, device)),
+        Level::Carrier => return (configured, why_no_address(device)),
+        Level::Address => return (configured, unless_connecting(device, Reason::NoGateway)),
+        _ => {}
     }
+    let no_internet = why_no_internet(network, device);
+    // An answered check came through the gateway, whatever the gateway says for itself.
+    let gateway_fault = match no_internet {
+        Reason::None => None,
+        _ => found.and_then(|found| found.gateway_fault(&device.gateways)),
+    };
+    if let Some(reason) = gateway_fault {
+        return (Level::Address, reason);
+    }
+    if configured == Level::Gateway {
+        return (configured, unless_connecting(device, Reason::NoResolver));
+    }
+    let resolver_fault = match no_internet {
+        Reason::None if names_are_resolved_by(network, device) => None,
+        _ => found.and_then(|found| found.resolver_fault(&device.resolvers)),
+    };
+    match (resolver_fault, no_internet) {
+        (Some(reason), _) => (Level::Gateway, reason),
+        (None, Reason::None) => (Level::Internet, Reason::None),
+        (None, reason) => (Level::Dns, why_exactly(reason, device, found)),
+    }
+}
+
+/// Whether the check, if it is answered, shows that this uplink's resolvers work: it asks for a name, and names are
+/// resolved through the uplink with the default route.
+fn names_are_resolved_by(network: &Network, device: &Device) -> bool {
+    let asks_for_name = CheckUri::parse(&network.check_uri).is_none_or(|uri| uri.address().is_none());
+    asks_for_name && network.primary.as_ref() == Some(&device.interface)
+}
+
+/// What our own request found, where NetworkManager's check has failed: it says only that, and of a server's fault that it
+/// is a portal.
+fn why_exactly(reason: Reason, device: &Device, found: Option<&Found>) -> Reason {
+    let (Reason::Portal | Reason::NoInternet, Some(found)) = (reason, found) else {
+        return reason;
+    };
+    match found.check {
+        Some(Check::Portal) => Reason::Portal,
+        Some(Check::ServerFault) => Reason::ServerFault,
+        Some(Check::ClockWrong) => Reason::ClockWrong,
+        Some(Check::Refused) => Reason::CheckRefused,
+        Some(Check::Reset) => Reason::CheckReset,
+        Some(Check::Timeout) => Reason::CheckTimeout,
+        Some(Check::Unreachable) => Reason::Unreachable,
+        None if found.is_name_unknown(&device.resolvers) => Reason::NameUnknown,
+        Some(Check::Expected) | None => reason,
+    }
+}
+
+/// What is at fault on an uplink, each by its address.
+fn problems(device: &Device, found: Option<&Found>) -> Vec<Problem> {
+    let Some(found) = found else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (gateway, answers) in &found.gateways {
+        if !answers && device.gateways.contains(gateway) {
+            all.push((Reason::GatewaySilent, gateway));
+        }
+    }
+    for resolver in &device.resolvers {
+        all.extend(
+            found
+                .fault_of(resolver, &device.resolvers)
+                .map(|reason| (reason, resolver)),
+        );
+    }
+    let mut problems: Vec<Problem> = all
+        .into_iter()
+        .map(|(reason, subject)| Problem {
+            reason: reason.as_str().to_owned(),
+            subject: subject.to_string(),
+            explanation: explain_problem(reason, subject, &device.interface),
+        })
+        .collect();
+    if found.budget_spent {
+        problems.push(Problem {
+            reason: BUDGET_SPENT.to_owned(),
+            subject: String::new(),
+            explanation: explain_spent(&device.interface),
+        });
+    }
+    problems
 }
 
 fn why_no_link(network: &Network, device: &Device) -> Reason {
@@ -140,6 +276,7 @@ fn why_no_link(network: &Network, device: &Device) -> Reason {
         _ if device.kind != Kind::Wifi && device.kind != Kind::Modem => Reason::NoCarrier,
         (_, Some(Failure::NotFound)) => Reason::NetworkNotFound,
         (_, Some(Failure::NoLease)) => Reason::NoLease,
+        (_, Some(Failure::Duplicate)) => Reason::DuplicateAddress,
         (State::Linking | State::Configuring, None) => Reason::Connecting,
         (State::Unavailable, None) => Reason::NoCarrier,
         (State::Inactive | State::Activated, None) => Reason::Inactive,
@@ -151,6 +288,7 @@ fn why_no_address(device: &Device) -> Reason {
         (State::Unmanaged, _) => Reason::Unmanaged,
         (State::NeedAuth, _) | (_, Some(Failure::Auth)) => Reason::NeedAuth,
         (_, Some(Failure::NoLease)) => Reason::NoLease,
+        (_, Some(Failure::Duplicate)) => Reason::DuplicateAddress,
         (State::Activated, _) => Reason::NoAddress,
         (State::Linking | State::Configuring, _) => Reason::Connecting,
         (State::Inactive | State::Unavailable, _) => Reason::Inactive,
@@ -229,6 +367,8 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Case {
         snapshot: Snapshot,
+        #[serde(default)]
+        findings: Findings,
         verdict: Expected,
     }
 
@@ -240,6 +380,35 @@ mod tests {
         status: String,
         explanation: String,
         interface: String,
+        /// The other uplinks, each as interface, level and reason; and the problems of all, as interface, reason and
+        /// subject. Left out: not compared.
+        uplinks: Option<Vec<[String; 3]>>,
+        problems: Option<Vec<[String; 3]>>,
+    }
+
+    impl Expected {
+        /// What a verdict says, as far as the case asks for it.
+        fn of(verdict: Verdict, case: &Self) -> Self {
+            let uplinks = verdict.uplinks.iter().map(|uplink| {
+                let texts = [&uplink.interface, uplink.level.as_str(), uplink.reason.as_str()];
+                texts.map(ToOwned::to_owned)
+            });
+            let problems = verdict.uplinks.iter().flat_map(|uplink| {
+                let of = |problem: &Problem| {
+                    [&uplink.interface, &problem.reason, &problem.subject].map(Clone::clone)
+                };
+                uplink.problems.iter().map(of)
+            });
+            Self {
+                level: verdict.level.as_str().to_owned(),
+                reason: verdict.reason.as_str().to_owned(),
+                status: verdict.status.as_str().to_owned(),
+                explanation: verdict.explanation,
+                interface: verdict.interface,
+                uplinks: case.uplinks.as_ref().map(|_| uplinks.collect()),
+                problems: case.problems.as_ref().map(|_| problems.collect()),
+            }
+        }
     }
 
     /// Every file of `tests/data/verdict` is a case: a snapshot and the verdict that it must give.
@@ -252,14 +421,7 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             let case: Case =
                 serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let verdict = judge(&case.snapshot);
-            let given = Expected {
-                level: verdict.level.as_str().to_owned(),
-                reason: verdict.reason.as_str().to_owned(),
-                status: verdict.status.as_str().to_owned(),
-                explanation: verdict.explanation,
-                interface: verdict.interface,
-            };
+            let given = Expected::of(judge(&case.snapshot, &case.findings), &case.verdict);
             assert_eq!(given, case.verdict, "{}", path.display());
             reasons.insert(given.reason);
         }

@@ -1,4 +1,4 @@
-//! The service's loop: wait for a change, read, judge, publish.
+//! The service's loop: wait for a change or for what a probe finds, read, judge, publish.
 
 use std::future::Future;
 use std::path::Path;
@@ -6,16 +6,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_base::alarm::Alarm;
 use fleet_base::idle::Activity;
 use fleet_base::watchdog::{self, Watchdog};
 use fleet_base::{boot_clock, object, paths};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use zbus::Connection;
 
-use crate::network_manager::Reader;
-use crate::publish::{Published, write_file, write_journal};
+use crate::budget::Budget;
+use crate::lines::Lines;
+use crate::network_manager::{Reader, check_connectivity};
+use crate::prober::{Prober, Then, spawn};
+use crate::publish::{Published, write_file};
 use crate::service::{Connectivity, Request};
+use crate::settings::Settings;
 use crate::settle::Settle;
 use crate::signals::Signals;
 use crate::snapshot::Snapshot;
@@ -32,9 +37,10 @@ const REQUESTS: usize = 4;
 /// Watches until the bus closes the connection.
 ///
 /// # Errors
-/// The bus refuses a subscription or the name.
+/// The bus refuses a subscription or the name, or there is no timer.
 pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut watchdog = Watchdog::from_environment();
+    let mut alarm = Alarm::new()?;
     let signals = Signals::subscribe(connection).await?;
     let mut reader = Reader::new(connection.clone());
     let (requests, mut asked) = mpsc::channel(REQUESTS);
@@ -46,9 +52,14 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     };
     let mut snapshot = reader.read(&signals).await;
     add_vpns(&mut snapshot);
-    let mut last_read = Instant::now();
-    let first = Published::next(None, judge(&snapshot), boot_clock::now_us());
-    tell(None, &first);
+    let mut last_read = boot_clock::now();
+    let settings = Settings::read(Path::new(paths::RUN_WATCH_SETTINGS));
+    let budget = Budget::read(Path::new(paths::PROBE_BUDGET), settings.monthly_budget);
+    let (mut prober, mut messages) = Prober::new(settings, budget);
+    prober.follow(&snapshot, last_read);
+    let mut lines = Lines::new();
+    let first = Published::next(None, judge(&snapshot, prober.findings()), boot_clock::now_us());
+    tell(&mut lines, &first);
     let object = Arc::new(Connectivity::new(first.clone(), requests));
     object::serve(connection, Arc::clone(&object) as _, &Activity::default()).await?;
     watchdog::ready(&first.verdict.explanation);
@@ -57,35 +68,70 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut settle = Settle::default();
     loop {
         let again = matches!(snapshot, Snapshot::Unreadable(_)).then(|| last_read + RETRY);
-        let request: Option<Request> = tokio::select! {
+        let due = [settle.deadline(), again, lines.due(), prober.due()]
+            .into_iter()
+            .flatten()
+            .min();
+        let mut request: Option<Request> = None;
+        // Whether NetworkManager is to be read; else only the findings are others.
+        let read = tokio::select! {
             () = watchdog.feed() => continue,
             () = connection.closed() => return Ok(()),
-            () = signals.changed() => None,
-            () = openvpn.changed() => None,
-            () = wireguard.changed() => None,
-            Some(request) = asked.recv() => Some(request),
-            () = at(settle.deadline().or(again)) => None,
+            () = signals.changed() => true,
+            () = openvpn.changed() => true,
+            () = wireguard.changed() => true,
+            Some(asked) = asked.recv() => {
+                request = Some(asked);
+                prober.again(boot_clock::now());
+                true
+            }
+            Some(message) = messages.recv() => match prober.take(message, boot_clock::now()) {
+                Then::Nothing => continue,
+                Then::Judge => false,
+                Then::AskNetworkManager => {
+                    look_again(connection);
+                    continue;
+                }
+            },
+            () = alarm.wait(due) => {
+                let now = boot_clock::now();
+                let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= now);
+                let changed = prober.begin(now);
+                if !(changed || is_due(again) || is_due(settle.deadline()) || is_due(lines.due())) {
+                    continue;
+                }
+                is_due(again) || is_due(settle.deadline())
+            }
         };
-        snapshot = fed(&mut watchdog, async {
-            sleep_until(last_read + PAUSE).await;
-            reader.read(&signals).await
-        })
-        .await;
-        add_vpns(&mut snapshot);
-        last_read = Instant::now();
-        if connection.is_closed() {
-            // What could not be read then says nothing about NetworkManager.
-            return Ok(());
+        if read {
+            snapshot = fed(&mut watchdog, async {
+                sleep((last_read + PAUSE).saturating_sub(boot_clock::now())).await;
+                reader.read(&signals).await
+            })
+            .await;
+            add_vpns(&mut snapshot);
+            last_read = boot_clock::now();
+            if connection.is_closed() {
+                // What could not be read then says nothing about NetworkManager.
+                return Ok(());
+            }
+            if signals.take_configuration_changed() {
+                prober.set(Settings::read(Path::new(paths::RUN_WATCH_SETTINGS)), last_read);
+            }
+            prober.follow(&snapshot, last_read);
         }
-        let verdict = judge(&snapshot);
-        if !settle.admit(&verdict, &published.verdict, last_read) && request.is_none() {
-            continue;
+        let now = boot_clock::now();
+        let verdict = judge(&snapshot, prober.findings());
+        if settle.admit(&verdict, &published.verdict, now) || request.is_some() {
+            let next = Published::next(Some(&published), verdict, boot_clock::now_us());
+            if next != published {
+                published = next.clone();
+                tell(&mut lines, &published);
+                object.publish(next, connection).await?;
+            }
         }
-        let next = Published::next(Some(&published), verdict, boot_clock::now_us());
-        if next != published {
-            tell(Some(&published), &next);
-            published = next.clone();
-            object.publish(next, connection).await?;
+        if lines.due().is_some_and(|due| due <= now) {
+            lines.tell(&published.verdict, now);
         }
         if let Some(request) = request {
             // A caller that has given up is no fault.
@@ -94,26 +140,21 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     }
 }
 
-/// Tells the journal and the file. A file that cannot be written is said, and the bus still has the verdict.
-fn tell(before: Option<&Published>, published: &Published) {
-    let transition = before.is_none_or(|before| {
-        let (old, new) = (&before.verdict, &published.verdict);
-        (old.level, old.reason, old.status, &old.interface)
-            != (new.level, new.reason, new.status, &new.interface)
-    });
-    if transition {
-        write_journal(before.map(|before| before.verdict.level), &published.verdict);
-    }
-    if let Err(error) = write_file(Path::new(paths::CONNECTIVITY), published) {
-        log::warn!("{error}");
-    }
+/// Makes NetworkManager check its connectivity; what comes of it comes as a signal.
+fn look_again(connection: &Connection) {
+    let connection = connection.clone();
+    spawn(Box::pin(async move {
+        if let Err(error) = check_connectivity(&connection).await {
+            log::debug!("cannot make NetworkManager check: {error}");
+        }
+    }));
 }
 
-/// Waits until `instant`, or for ever.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
+/// Tells the journal and the file. A file that cannot be written is said, and the bus still has the verdict.
+fn tell(lines: &mut Lines, published: &Published) {
+    lines.tell(&published.verdict, boot_clock::now());
+    if let Err(error) = write_file(Path::new(paths::CONNECTIVITY), published) {
+        log::warn!("{error}");
     }
 }
 

@@ -89,6 +89,17 @@ const BEYOND: &[(&str, &str, &str)] = &[
     ),
     ("os.journal.keepFree", "1M to 64G", "the same"),
     ("os.journal.retention", "or 3600 to", "the same"),
+    ("os.network.probe.interval", "10 to 86400 seconds", "the same"),
+    (
+        "os.network.probe.meteredInterval",
+        "10 to 86400 seconds",
+        "the same",
+    ),
+    (
+        "os.network.probe.monthlyBudget",
+        "to 1000000000 bytes",
+        "the same",
+    ),
     ("os.journal.rateLimit.interval", "to 3600 seconds", "the same"),
     ("os.journal.rateLimit.burst", "100 to 1000000", "the same"),
     (

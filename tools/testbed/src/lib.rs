@@ -39,4 +39,4 @@ pub use guest::Streams;
 pub use output::Output;
 pub use reference::Reference;
 pub use run::Run;
-pub use world::{Dns, Http, Link, Switch, Time, World};
+pub use world::{Dhcp, Dns, Http, Link, SECOND_ADDRESS, Switch, Time, World};

@@ -18,7 +18,7 @@ fn the_ladder_follows_the_world() -> Result<()> {
 
     for (mode, verdict) in [
         (Http::Redirect, "dns portal offline"),
-        (Http::Refuse, "dns no-internet offline"),
+        (Http::Refuse, "dns check-refused offline"),
         (Http::Wrong, "dns portal offline"),
         (Http::Ok, "internet none online"),
     ] {

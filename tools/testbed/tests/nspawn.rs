@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use testbed::{Device, Dns, Http, Link, Switch, Tier};
+use testbed::{Device, Dhcp, Dns, Http, Link, Tier};
 
 fn device() -> Result<Device> {
     Device::boot(Tier::Nspawn)
@@ -84,10 +84,10 @@ fn its_cable_can_be_pulled() -> Result<()> {
 #[test]
 fn without_dhcp_it_gets_no_address() -> Result<()> {
     let mut device = device()?;
-    device.world().dhcp(Switch::Off)?;
+    device.world().dhcp(Dhcp::Off)?;
     device.run("nmcli device disconnect eth0")?.succeeds()?;
     device.run("nmcli --wait 3 device connect eth0")?.fails()?;
-    device.world().dhcp(Switch::On)?;
+    device.world().dhcp(Dhcp::On)?;
     device.run("nmcli device connect eth0")?.succeeds()?;
     device
         .run("ip -4 -brief address show dev eth0")?

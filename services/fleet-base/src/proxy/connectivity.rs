@@ -1,14 +1,23 @@
 //! `org.fleetos.Connectivity1`: how far the device reaches.
 
-use zbus::Connection;
+use futures_util::StreamExt;
+use zbus::{Connection, MatchRule, MessageStream, message::Type};
 
+use crate::bus;
 use crate::peer::{Peer, Properties};
+use crate::pending::Pending;
 
 const NAME: &str = "org.fleetos.Connectivity1";
 const PATH: &str = "/org/fleetos/Connectivity1";
 
+/// Something at fault on an uplink: reason, address, explanation.
+pub type ProblemRow = (String, String, String);
+
+/// An uplink: interface, level, reason, explanation, since when (microseconds of `CLOCK_BOOTTIME`), what is at fault.
+pub type UplinkRow = (String, String, String, String, u64, Vec<ProblemRow>);
+
 /// The connectivity ladder. The closed lists are in `docs/connectivity.md`.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connectivity {
     /// The highest rung that holds.
     pub level: String,
@@ -22,10 +31,12 @@ pub struct Connectivity {
     pub interface: String,
     /// When this level and reason began, in microseconds of `CLOCK_BOOTTIME`.
     pub since: u64,
+    /// Every uplink by itself.
+    pub uplinks: Vec<UplinkRow>,
 }
 
 impl From<Properties> for Connectivity {
-    fn from(properties: Properties) -> Self {
+    fn from(mut properties: Properties) -> Self {
         Self {
             level: properties.text("Level").to_owned(),
             reason: properties.text("Reason").to_owned(),
@@ -33,6 +44,7 @@ impl From<Properties> for Connectivity {
             explanation: properties.text("Explanation").to_owned(),
             interface: properties.text("Interface").to_owned(),
             since: properties.long("Since"),
+            uplinks: properties.take("Uplinks").unwrap_or_default(),
         }
     }
 }
@@ -41,6 +53,33 @@ impl From<Properties> for Connectivity {
 ///
 /// # Errors
 /// The watcher is not there, or does not answer in time.
-pub async fn read(connection: &Connection) -> zbus::Result<Connectivity> {
-    Ok(Peer::new(connection, NAME).properties(PATH, NAME).await?.into())
+#[inline(never)]
+pub fn read(connection: &Connection) -> Pending<'_, zbus::Result<Connectivity>> {
+    Box::pin(async move { Ok(Peer::new(connection, NAME).properties(PATH, NAME).await?.into()) })
+}
+
+/// What says that the watcher has published something new.
+#[derive(Debug)]
+pub struct Changes(MessageStream);
+
+impl Changes {
+    /// From now on.
+    ///
+    /// # Errors
+    /// The bus refuses the rule, or is gone.
+    pub async fn follow(connection: &Connection) -> zbus::Result<Self> {
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(NAME)
+            .path(PATH)
+            .interface("org.freedesktop.DBus.Properties")
+            .member("PropertiesChanged")
+            .build()?;
+        Ok(Self(bus::subscribe(connection, rule).await?))
+    }
+
+    /// Waits for the next one. `None`: the bus is gone.
+    pub async fn next(&mut self) -> Option<()> {
+        matches!(self.0.next().await, Some(Ok(_))).then_some(())
+    }
 }

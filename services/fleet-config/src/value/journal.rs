@@ -143,7 +143,7 @@ fn bytes(value: &Value, expected: &'static str, rule: &'static str) -> Result<u6
     number.ok_or_else(|| refused(value, rule))
 }
 
-fn refused(value: &Value, rule: &'static str) -> Refusal {
+pub(super) fn refused(value: &Value, rule: &'static str) -> Refusal {
     match value {
         Value::String(text) => Refusal::of(text, rule),
         other => Refusal::of(&other.to_string(), rule),

@@ -30,7 +30,8 @@ pub(super) enum Command {
     Help(Vec<String>),
     Version,
     Status,
-    Connectivity,
+    /// Whether to go on and show every change: `--watch`.
+    Connectivity(bool),
     ConfigShow,
     ConfigGet(String),
     ConfigSet(String, String),
@@ -54,13 +55,14 @@ pub(super) enum Command {
 /// Reads the arguments after the program's name.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     let mut parser = Parser::from_args(arguments);
-    let (mut json, mut help) = (false, false);
+    let (mut json, mut help, mut watch) = (false, false, false);
     let mut words: Vec<OsString> = Vec::new();
     let (mut apply, mut switch) = (Apply::default(), Switch::default());
     let mut export = Export::default();
     while let Some(argument) = parser.next().map_err(Failure::usage)? {
         match argument {
             Arg::Long("json") => json = true,
+            Arg::Long("watch") => watch = true,
             Arg::Short('h') | Arg::Long("help") => help = true,
             Arg::Short('V') | Arg::Long("version") => {
                 return Ok(Invocation {
@@ -94,6 +96,12 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, Failure> {
     } else {
         export.complete(switch.complete(apply.complete(command(&words)?)?)?)?
     };
+    let command = match (watch, command) {
+        (true, Command::Connectivity(_)) => Command::Connectivity(true),
+        (true, Command::Help(topic)) => Command::Help(topic),
+        (true, _) => return Err(Failure::usage("--watch belongs to `connectivity`")),
+        (false, command) => command,
+    };
     Ok(Invocation { json, command })
 }
 
@@ -125,7 +133,7 @@ fn command(words: &[OsString]) -> Result<Command, Failure> {
         [] => Command::Help(Vec::new()),
         ["help", topic @ ..] => Command::Help(topic.iter().map(|&word| word.to_owned()).collect()),
         ["status"] => Command::Status,
-        ["connectivity"] => Command::Connectivity,
+        ["connectivity"] => Command::Connectivity(false),
         ["config", "show"] => Command::ConfigShow,
         ["config", "get", key] => Command::ConfigGet((*key).to_owned()),
         ["config", "set", key, value] => Command::ConfigSet((*key).to_owned(), (*value).to_owned()),
@@ -221,11 +229,12 @@ mod tests {
     #[test]
     fn understands() {
         let set = |key: &str, value: &str| Command::ConfigSet(key.into(), value.into());
-        let ok: [(&str, bool, Command); 17] = [
+        let ok: [(&str, bool, Command); 18] = [
             ("", false, Command::Help(vec![])),
             ("status", false, Command::Status),
             ("--json status", true, Command::Status),
-            ("connectivity --json", true, Command::Connectivity),
+            ("connectivity --json", true, Command::Connectivity(false)),
+            ("connectivity --watch --json", true, Command::Connectivity(true)),
             ("config set hostname pump", false, set("hostname", "pump")),
             (
                 "config set os.network.connectivity.interval -5",
@@ -272,6 +281,7 @@ mod tests {
             ("config revert -1", "-1"),
             ("config revert x", "\"x\" is not the number"),
             ("config apply a b", "unexpected argument \"b\""),
+            ("status --watch", "--watch belongs to `connectivity`"),
             ("config apply --expect 3", "--expect goes with a FILE"),
             ("config apply a --expect x", "--expect takes a number, not \"x\""),
             (

@@ -6,15 +6,18 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::world::{
-    Dns, Http, INTERFACE, Link, Modes, Switch, Time, control, init, mdns, network, relay, serve,
+    Dhcp, Dns, Http, INTERFACE, Link, Modes, Switch, Time, control, init, mdns, network, relay, serve,
 };
 
 const USAGE: &str = "\
 world: tells the world around a guest how to behave; to be used in `cargo xtask vm --world '…'`
 
   world http MODE        how every address answers on port 80
-  world dns MODE         how every address answers on port 53
-  world dhcp on|off      whether there is a DHCP server; a lease that was given stays valid
+  world dns MODE [ADDRESS]
+                         how every address, or this one, answers on port 53
+  world dhcp MODE        whether there is a DHCP server, and what it gives
+  world gateway on|off   whether the guest's gateway takes anything that comes, ARP included; the link stays up
+  world second-uplink    a second cable for a guest under systemd-nspawn, its eth1; without DHCP
   world time MODE        how the world's own address answers NTP; off until told
   world link up|down     whether the guest's cable is plugged in
   world mdns NAME        the IPv4 address that NAME.local has by multicast DNS, or `none`
@@ -53,7 +56,10 @@ fn command(words: &[&str]) -> Result<String> {
         }
         ["http", mode] => control::ask(&format!("http {}", Http::parse(mode)?)),
         ["dns", mode] => control::ask(&format!("dns {}", Dns::parse(mode)?)),
-        ["dhcp", mode] => control::ask(&format!("dhcp {}", Switch::parse(mode)?)),
+        ["dns", mode, address] => control::ask(&format!("dns {} {address}", Dns::parse(mode)?)),
+        ["dhcp", mode] => control::ask(&format!("dhcp {}", Dhcp::parse(mode)?)),
+        ["gateway", mode] => network::gateway(Switch::parse(mode)?).map(|()| String::new()),
+        ["second-uplink"] => network::second_uplink().map(|()| String::new()),
         ["time", mode] => control::ask(&format!("time {}", Time::parse(mode)?)),
         ["link", mode] => {
             network::ip(&format!("link set {INTERFACE} {}", Link::parse(mode)?))?;
@@ -71,9 +77,10 @@ fn command(words: &[&str]) -> Result<String> {
 
 fn help() -> String {
     format!(
-        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}\ntime modes:\n{}",
+        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}\nDHCP modes:\n{}\ntime modes:\n{}",
         table::<Http>(),
         table::<Dns>(),
+        table::<Dhcp>(),
         table::<Time>()
     )
 }

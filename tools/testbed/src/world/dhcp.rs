@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest::tail;
-use crate::world::Switch;
+use crate::world::Dhcp;
 use crate::world::network::{ADDRESS, INTERFACE, POOL};
 
 /// How long dnsmasq may take to listen.
@@ -19,6 +19,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// The DHCP server, running or not.
 pub(super) struct Server {
     directory: PathBuf,
+    mode: Dhcp,
     process: Option<Child>,
 }
 
@@ -27,31 +28,30 @@ impl Server {
     pub(super) fn start(directory: &Path) -> Result<Self> {
         let mut server = Self {
             directory: directory.to_owned(),
+            mode: Dhcp::Off,
             process: None,
         };
-        server.set(Switch::On)?;
+        server.set(Dhcp::On)?;
         Ok(server)
     }
 
-    pub(super) fn mode(&self) -> Switch {
-        if self.process.is_some() {
-            Switch::On
-        } else {
-            Switch::Off
-        }
+    pub(super) fn mode(&self) -> Dhcp {
+        self.mode
     }
 
-    pub(super) fn set(&mut self, mode: Switch) -> Result<()> {
-        match (mode, self.process.take()) {
-            (Switch::On, Some(process)) => self.process = Some(process),
-            (Switch::On, None) => self.process = Some(self.spawn()?),
-            (Switch::Off, Some(mut process)) => {
-                process
-                    .kill()
-                    .and_then(|()| process.wait())
-                    .context("cannot end dnsmasq")?;
-            }
-            (Switch::Off, None) => {}
+    pub(super) fn set(&mut self, mode: Dhcp) -> Result<()> {
+        if mode == self.mode {
+            return Ok(());
+        }
+        if let Some(mut process) = self.process.take() {
+            process
+                .kill()
+                .and_then(|()| process.wait())
+                .context("cannot end dnsmasq")?;
+        }
+        self.mode = mode;
+        if mode != Dhcp::Off {
+            self.process = Some(self.spawn()?);
         }
         Ok(())
     }
@@ -98,7 +98,11 @@ impl Server {
             // Without looking for a squatter first, which costs the guest three seconds.
             .arg("--no-ping")
             .arg(format!("--dhcp-range={},{},1h", POOL.0, POOL.1))
-            .arg(format!("--dhcp-option=option:router,{ADDRESS}"))
+            .arg(match self.mode {
+                // Without a value it is left out; without the option it would be dnsmasq's own address.
+                Dhcp::NoGateway => "--dhcp-option=option:router".to_owned(),
+                Dhcp::On | Dhcp::Off => format!("--dhcp-option=option:router,{ADDRESS}"),
+            })
             .arg(format!("--dhcp-option=option:dns-server,{ADDRESS}"))
             .arg(format!(
                 "--dhcp-leasefile={}",

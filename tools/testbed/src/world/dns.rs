@@ -1,8 +1,9 @@
 //! DNS that knows one answer. Written here rather than left to dnsmasq because it has to answer from the very
 //! address that was asked, misbehave at once when told to, and log which address a resolver asked.
 
+use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use nix::sys::socket::{
 };
 
 use crate::world::log::Log;
+use crate::world::network::LIE;
 use crate::world::serve::locked;
 use crate::world::{ADDRESS, Dns};
 
@@ -27,8 +29,25 @@ const TIME_TO_LIVE: u32 = 1;
 const HEADER: usize = 12;
 const TYPE_A: u16 = 1;
 
+/// How the server behaves: at each of these addresses, and at all others.
+#[derive(Debug)]
+pub(super) struct Behaviour {
+    pub(super) at: HashMap<Ipv4Addr, Dns>,
+    pub(super) elsewhere: Dns,
+}
+
+impl Behaviour {
+    fn at(&self, address: IpAddr) -> Dns {
+        let own = match address {
+            IpAddr::V4(address) => self.at.get(&address),
+            IpAddr::V6(_) => None,
+        };
+        own.copied().unwrap_or(self.elsewhere)
+    }
+}
+
 /// Starts to serve, over UDP and TCP.
-pub(super) fn start(directory: &Path, mode: Arc<Mutex<Dns>>) -> Result<()> {
+pub(super) fn start(directory: &Path, mode: Arc<Mutex<Behaviour>>) -> Result<()> {
     let log = Arc::new(Log::open(directory, "dns")?);
     let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("cannot serve DNS over UDP")?;
     setsockopt(&udp, sockopt::Ipv4PacketInfo, &true).context("cannot ask for the address that was asked")?;
@@ -50,7 +69,7 @@ pub(super) fn start(directory: &Path, mode: Arc<Mutex<Dns>>) -> Result<()> {
 }
 
 /// Receives one query and answers it from the address that it was sent to.
-fn datagram(udp: &UdpSocket, mode: &Mutex<Dns>, log: &Log) -> nix::Result<()> {
+fn datagram(udp: &UdpSocket, mode: &Mutex<Behaviour>, log: &Log) -> nix::Result<()> {
     let mut query = [0; 4096];
     let mut parts = [IoSliceMut::new(&mut query)];
     let mut control = vec![0; 64];
@@ -64,12 +83,9 @@ fn datagram(udp: &UdpSocket, mode: &Mutex<Dns>, log: &Log) -> nix::Result<()> {
     let (Some(client), Some(asked)) = (client, asked) else {
         return Ok(());
     };
-    let mode = *locked(mode);
-    let names = format!(
-        "{} -> {}",
-        client.ip(),
-        Ipv4Addr::from(u32::from_be(asked.s_addr))
-    );
+    let address = Ipv4Addr::from(u32::from_be(asked.s_addr));
+    let mode = locked(mode).at(address.into());
+    let names = format!("{} -> {address}", client.ip());
     if let Some(answer) = answered(&query[..length], mode, &names, log) {
         let source = in_pktinfo {
             ipi_ifindex: 0,
@@ -89,7 +105,7 @@ fn datagram(udp: &UdpSocket, mode: &Mutex<Dns>, log: &Log) -> nix::Result<()> {
 }
 
 /// Queries and answers over TCP, each with its length before it (RFC 1035 4.2.2).
-fn connection(mut stream: TcpStream, mode: &Mutex<Dns>, log: &Log) -> std::io::Result<()> {
+fn connection(mut stream: TcpStream, mode: &Mutex<Behaviour>, log: &Log) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let names = format!(
         "{} -> {} tcp",
@@ -101,7 +117,7 @@ fn connection(mut stream: TcpStream, mode: &Mutex<Dns>, log: &Log) -> std::io::R
         stream.read_exact(&mut length)?;
         let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
         stream.read_exact(&mut query)?;
-        let mode = *locked(mode);
+        let mode = locked(mode).at(stream.local_addr()?.ip());
         if let Some(answer) = answered(&query, mode, &names, log) {
             let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
             stream.write_all(&length.to_be_bytes())?;
@@ -162,13 +178,13 @@ impl Question {
 /// The whole answer; nothing for silence.
 fn answer(query: &[u8], question: &Question, mode: Dns) -> Option<Vec<u8>> {
     let code = match mode {
-        Dns::Ok => 0,
+        Dns::Ok | Dns::Lie => 0,
         Dns::Servfail => 2,
         Dns::Wrong => 3,
         Dns::Refuse => 5,
         Dns::Silent => return None,
     };
-    let known = mode == Dns::Ok && question.kind == TYPE_A;
+    let known = code == 0 && question.kind == TYPE_A;
     let mut message = query.get(..2)?.to_vec();
     // A response, with the query's opcode and "recursion desired"; recursion is available.
     message.extend([
@@ -189,7 +205,8 @@ fn answer(query: &[u8], question: &Question, mode: Dns) -> Option<Vec<u8>> {
         message.extend([0xc0, 0x0c, 0, 1, 0, 1]);
         message.extend(TIME_TO_LIVE.to_be_bytes());
         message.extend([0, 4]);
-        message.extend(ADDRESS.octets());
+        let address = if mode == Dns::Lie { LIE } else { ADDRESS };
+        message.extend(address.octets());
     }
     Some(message)
 }

@@ -13,6 +13,7 @@ use nix::sys::socket;
 
 use crate::world::Http;
 use crate::world::log::Log;
+use crate::world::network::LIE;
 use crate::world::serve::locked;
 
 const PORT: u16 = 80;
@@ -110,13 +111,24 @@ fn answer(stream: &TcpStream, mode: &Mutex<Http>, log: &Log) -> std::io::Result<
         }
         line.clear();
     }
-    let mode = *locked(mode);
     let (client, address) = (stream.peer_addr()?.ip(), stream.local_addr()?.ip());
+    let mode = match *locked(mode) {
+        _ if address == LIE => Http::Redirect,
+        mode => mode,
+    };
     log.line(&format!(
         "{client} -> {address} {host} {:?}: {mode}",
         request.trim()
     ));
 
+    if mode == Http::Reset {
+        // Closed at once, and with what is not sent yet thrown away (socket(7), SO_LINGER).
+        let linger = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        return Ok(socket::setsockopt(&stream, socket::sockopt::Linger, &linger)?);
+    }
     let mut stream = stream;
     match response(mode, &request, &host) {
         Some(response) => stream.write_all(response.as_bytes())?,
@@ -156,7 +168,8 @@ fn response(mode: Http, request: &str, host: &str) -> Option<String> {
             "",
             "<html>This is not the page you asked for.</html>\n",
         )),
-        Http::Silent | Http::Refuse => None,
+        Http::Fault => Some(page("503 Service Unavailable", "", "<html>Later.</html>\n")),
+        Http::Silent | Http::Reset | Http::Refuse => None,
     }
 }
 

@@ -28,7 +28,7 @@ mod serve;
 mod time;
 
 pub(crate) use link::{CARD, SOCKET};
-pub use network::{ADDRESS, INTERFACE};
+pub use network::{ADDRESS, INTERFACE, SECOND_ADDRESS};
 pub(crate) use network::{GUEST_INTERFACE, GUEST_MAC};
 
 /// What process 1 of a run says once the world is there.
@@ -103,18 +103,29 @@ modes! {
     Ok = "ok", "answers every request with 204 and no body";
     Redirect = "redirect", "answers 302 to a login page, as a captive portal does";
     Wrong = "wrong", "answers 200 with a page that nobody asked for";
+    Fault = "fault", "answers 503, as a server with a fault of its own does";
     Silent = "silent", "accepts connections and never answers";
+    Reset = "reset", "accepts connections and resets them at the request";
     Refuse = "refuse", "refuses connections";
 }
 
 modes! {
-    /// How the DNS server behaves, at every address on port 53.
+    /// How the DNS server behaves, at every address on port 53, or at one of them.
     Dns, "dns":
     Ok = "ok", "answers every name with the world's own address";
     Silent = "silent", "never answers";
     Refuse = "refuse", "answers REFUSED";
     Servfail = "servfail", "answers SERVFAIL";
     Wrong = "wrong", "answers that no name exists (NXDOMAIN)";
+    Lie = "lie", "answers every name with an address at which a portal answers";
+}
+
+modes! {
+    /// Whether there is a DHCP server, and what it gives.
+    Dhcp, "dhcp":
+    On = "on", "there is one";
+    NoGateway = "no-gateway", "there is one, and its leases have no gateway";
+    Off = "off", "there is none; a lease that was given stays valid";
 }
 
 modes! {
@@ -225,9 +236,25 @@ impl<'run> World<'run> {
         self.tell(&format!("dns {mode}"))
     }
 
+    /// Tells the DNS server how to behave at one address, whatever it does at the others.
+    pub fn dns_at(&self, address: &str, mode: Dns) -> Result<()> {
+        self.tell(&format!("dns {mode} {address}"))
+    }
+
     /// Starts or stops the DHCP server.
-    pub fn dhcp(&self, mode: Switch) -> Result<()> {
+    pub fn dhcp(&self, mode: Dhcp) -> Result<()> {
         self.tell(&format!("dhcp {mode}"))
+    }
+
+    /// Lets the gateway fall silent behind a link that stays up, or speak again.
+    pub fn gateway(&self, mode: Switch) -> Result<()> {
+        self.tell(&format!("gateway {mode}"))
+    }
+
+    /// Gives a guest under systemd-nspawn a second cable, `eth1`, whose other end has the address
+    /// [`SECOND_ADDRESS`]; there is no DHCP on it.
+    pub fn second_uplink(&self) -> Result<()> {
+        self.tell("second-uplink")
     }
 
     /// Tells the time server how to behave.
@@ -265,7 +292,7 @@ mod tests {
         let error = "slow".parse::<Dns>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "dns cannot be \"slow\": it is one of ok, silent, refuse, servfail, wrong"
+            "dns cannot be \"slow\": it is one of ok, silent, refuse, servfail, wrong, lie"
         );
     }
 }

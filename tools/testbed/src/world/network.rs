@@ -6,11 +6,20 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::boot::Tier;
+use crate::world::Switch;
 
 /// The world's interface toward the guest.
 pub const INTERFACE: &str = "world0";
 /// The world's address: the guest's gateway, DNS and DHCP server, and what every name resolves to.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 77, 1);
+/// The world's end of the second cable, if there is one.
+const SECOND_INTERFACE: &str = "world1";
+/// The world's address on the second cable.
+pub const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 78, 1);
+/// The guest's end.
+const SECOND_GUEST_INTERFACE: &str = "eth1";
+/// Where a lying DNS server leads to.
+pub(super) const LIE: Ipv4Addr = Ipv4Addr::new(10, 66, 66, 66);
 /// The prefix that is on the link.
 pub(super) const PREFIX: u8 = 24;
 /// The addresses that DHCP gives away.
@@ -32,13 +41,53 @@ pub(super) fn make(tier: Tier) -> Result<()> {
         }
         Tier::Qemu => ip(&format!("tuntap add dev {INTERFACE} mode tap"))?,
     }
-    ip(&format!("address add {ADDRESS}/{PREFIX} dev {INTERFACE}"))?;
+    furnish(INTERFACE, ADDRESS)?;
+    any_address_is_ours()
+}
+
+/// Gives an interface its address, and sets it up.
+fn furnish(interface: &str, address: Ipv4Addr) -> Result<()> {
+    ip(&format!("address add {address}/{PREFIX} dev {interface}"))?;
     // Asked who has an address (ARP), only answer for this interface's own: not for all that are local by the
     // routes below, or the guest finds every lease in use already.
-    let path = format!("/proc/sys/net/ipv4/conf/{INTERFACE}/arp_ignore");
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/arp_ignore");
     std::fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
-    ip(&format!("link set {INTERFACE} up"))?;
-    any_address_is_ours()
+    ip(&format!("link set {interface} up"))
+}
+
+/// Whether anything is taken that comes over the guest's first cable. A packet without a route in is dropped, and the
+/// kernel answers ARP only where it would take the packet (`arp_process`).
+pub(super) fn gateway(mode: Switch) -> Result<()> {
+    let verb = match mode {
+        Switch::Off => "add",
+        Switch::On => "del",
+    };
+    ip(&format!("rule {verb} pref 1 iif {INTERFACE} blackhole"))
+}
+
+/// A second cable. Its end is moved into the guest, which is found by its process 1.
+pub(super) fn second_uplink() -> Result<()> {
+    ip(&format!(
+        "link add {SECOND_INTERFACE} type veth peer name {SECOND_GUEST_INTERFACE}"
+    ))?;
+    furnish(SECOND_INTERFACE, SECOND_ADDRESS)?;
+    let guest = guest().context("there is no guest under systemd-nspawn")?;
+    ip(&format!("link set {SECOND_GUEST_INTERFACE} netns {guest}"))
+}
+
+/// The guest's process 1, by its number here: the only one that is number 1 in a namespace of its own.
+fn guest() -> Option<u32> {
+    let is_guest = |process: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_some_and(|numbers| {
+            let numbers: Vec<&str> = numbers.split_whitespace().collect();
+            numbers.len() > 1 && numbers.last() == Some(&"1")
+        })
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes.find(is_guest)
 }
 
 /// Makes every address without a better route a local one ("AnyIP"), so that a server listening on all addresses

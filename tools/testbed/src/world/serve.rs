@@ -1,19 +1,20 @@
 //! The world's servers in one process: HTTP and DNS as threads, DHCP as a dnsmasq of ours, and the control
 //! socket that changes them at run time.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
 use crate::boot::Tier;
-use crate::world::{Dns, Http, Modes, READY, Switch, Time, control, dhcp, dns, http, link, time};
+use crate::world::{Dhcp, Dns, Http, Modes, READY, Time, control, dhcp, dns, http, link, time};
 
 /// How the servers behave now, and what it takes to change that.
 pub(super) struct Servers {
     directory: PathBuf,
     http: Mutex<http::Server>,
-    dns: Arc<Mutex<Dns>>,
+    dns: Arc<Mutex<dns::Behaviour>>,
     dhcp: Mutex<dhcp::Server>,
     time: Arc<Mutex<Time>>,
     link: link::Mirror,
@@ -21,7 +22,10 @@ pub(super) struct Servers {
 
 /// Serves until killed.
 pub(super) fn main(tier: Tier, directory: &Path) -> Result<()> {
-    let dns = Arc::new(Mutex::new(Dns::Ok));
+    let dns = Arc::new(Mutex::new(dns::Behaviour {
+        at: HashMap::new(),
+        elsewhere: Dns::Ok,
+    }));
     dns::start(directory, Arc::clone(&dns))?;
     let time = Arc::new(Mutex::new(Time::Off));
     time::start(Arc::clone(&time))?;
@@ -45,7 +49,11 @@ impl Servers {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["http", mode] => locked(&self.http).set(mode.parse()?)?,
-            ["dns", mode] => *locked(&self.dns) = Dns::parse(mode)?,
+            ["dns", mode] => locked(&self.dns).elsewhere = Dns::parse(mode)?,
+            ["dns", mode, address] => {
+                let address = address.parse().context("not an IPv4 address")?;
+                locked(&self.dns).at.insert(address, Dns::parse(mode)?);
+            }
             ["dhcp", mode] => locked(&self.dhcp).set(mode.parse()?)?,
             ["time", mode] => *locked(&self.time) = Time::parse(mode)?,
             ["link", "mirror"] => self.link.mirror()?,
@@ -62,8 +70,15 @@ impl Servers {
 
     fn status(&self) -> Result<String> {
         let http: Http = locked(&self.http).mode();
-        let dns: Dns = *locked(&self.dns);
-        let dhcp: Switch = locked(&self.dhcp).mode();
+        let dns: String = {
+            let dns = locked(&self.dns);
+            let at = dns
+                .at
+                .iter()
+                .map(|(address, mode)| format!(", {mode} at {address}"));
+            format!("{}{}", dns.elsewhere, at.collect::<String>())
+        };
+        let dhcp: Dhcp = locked(&self.dhcp).mode();
         let time: Time = *locked(&self.time);
         Ok(format!(
             "http {http}\ndns {dns}\ndhcp {dhcp}\ntime {time}\nlink {}\n",

@@ -1,0 +1,177 @@
+//! Whether a gateway answers on the link: the kernel's own neighbour table, after a datagram that makes it ask.
+//!
+//! Nothing here needs a privilege, and a gateway that answers no ping is found all the same: one that speaks IP has to
+//! answer ARP (RFC 826) or neighbour solicitations (RFC 4861).
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::resolver::bound;
+use super::{Interface, datagram};
+
+/// Nobody answers there; all that counts is that the kernel has to find the neighbour.
+const DISCARD: u16 = 9;
+/// When the table is looked at. The kernel asks thrice, once a second, a neighbour that it does not know, and five seconds
+/// later one that it has known (arp(7), `delay_first_probe_time`).
+const LOOKS: [Duration; 6] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_millis(1500),
+    Duration::from_millis(3500),
+    Duration::from_millis(6500),
+    Duration::from_millis(9000),
+];
+/// What ARP or neighbour discovery add, there and back.
+const DISCOVERY: u64 = 150;
+
+/// Whether the gateway answers (`None`: not known), and the bytes that it took.
+pub(super) async fn ask(interface: &Interface, gateway: IpAddr) -> (Option<bool>, u64) {
+    let address = interface.address(gateway, DISCARD);
+    let bytes = datagram(&address, 0) + DISCOVERY;
+    let start = Instant::now();
+    let Ok(socket) = bound(interface, &address).await else {
+        return (None, 0);
+    };
+    if socket.connect(address).await.is_err() || socket.send(&[]).await.is_err() {
+        return (None, 0);
+    }
+    let mut last = None;
+    for look in LOOKS {
+        // That its port is closed is an answer of the gateway's as well. Any other error is the kernel's, and in its table.
+        match timeout_at(start + look, socket.recv(&mut [0; 1])).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return (Some(true), bytes + 28);
+            }
+            Ok(_) => sleep_until(start + look).await,
+            Err(_) => {}
+        }
+        let state = match neighbour(interface, gateway) {
+            Ok(state) => state,
+            Err(error) => {
+                log::debug!("{gateway} on {}: {error}", interface.name);
+                return (None, bytes);
+            }
+        };
+        match state {
+            REACHABLE | PERMANENT => return (Some(true), bytes),
+            FAILED => return (Some(false), bytes),
+            // A link without neighbours: nothing to be asked.
+            NOARP => return (None, bytes),
+            _ => last = Some(state),
+        }
+    }
+    // Asked for nine seconds, and never known.
+    ((last == Some(INCOMPLETE)).then_some(false), bytes)
+}
+
+// linux/neighbour.h, `NUD_*`.
+const INCOMPLETE: u16 = 0x01;
+const REACHABLE: u16 = 0x02;
+const FAILED: u16 = 0x20;
+const NOARP: u16 = 0x40;
+const PERMANENT: u16 = 0x80;
+
+// rtnetlink(7), netlink(7).
+const AF_NETLINK: i32 = 16;
+const NETLINK_ROUTE: i32 = 0;
+const NLMSG_ERROR: u16 = 2;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
+const NLM_F_REQUEST: u16 = 1;
+const NDA_DST: u16 = 1;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// Where `ndmsg` begins.
+const HEADER: usize = 16;
+
+/// The state of a neighbour in the kernel's table.
+///
+/// # Errors
+/// There is none, or netlink is closed to us.
+fn neighbour(interface: &Interface, address: IpAddr) -> io::Result<u16> {
+    let protocol = Some(Protocol::from(NETLINK_ROUTE));
+    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::DGRAM, protocol)?;
+    // The kernel answers while it is asked.
+    socket.set_nonblocking(true)?;
+    socket.write_all(&request(interface.index, address))?;
+    let mut answer = [0; 1024];
+    let length = socket.read(&mut answer)?;
+    state(answer.get(..length).unwrap_or_default())
+}
+
+/// `RTM_GETNEIGH` for one neighbour.
+fn request(index: u32, address: IpAddr) -> Vec<u8> {
+    let (family, octets): (u8, Vec<u8>) = match address {
+        IpAddr::V4(v4) => (AF_INET, v4.octets().into()),
+        IpAddr::V6(v6) => (AF_INET6, v6.octets().into()),
+    };
+    let mut body = vec![family, 0, 0, 0];
+    body.extend(index.to_ne_bytes());
+    // State, flags, type.
+    body.extend([0; 4]);
+    let attribute = if family == AF_INET { 8_u16 } else { 20 };
+    body.extend(attribute.to_ne_bytes());
+    body.extend(NDA_DST.to_ne_bytes());
+    body.extend(octets);
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(RTM_GETNEIGH.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Sequence, port.
+    message.extend([0; 8]);
+    message.append(&mut body);
+    message
+}
+
+/// The state in the answer.
+fn state(answer: &[u8]) -> io::Result<u16> {
+    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let number = |at: usize| {
+        let bytes = answer.get(at..at + 2)?;
+        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    match number(4).ok_or_else(short)? {
+        RTM_NEWNEIGH => number(HEADER + 8).ok_or_else(short),
+        NLMSG_ERROR => {
+            let bytes = answer.get(HEADER..HEADER + 4).ok_or_else(short)?;
+            let code = i32::from_ne_bytes(bytes.try_into().map_err(|_| short())?);
+            Err(io::Error::from_raw_os_error(code.saturating_neg()))
+        }
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_understands_the_request() {
+        let loopback = Interface {
+            name: "lo".to_owned(),
+            index: 1,
+        };
+        for address in ["127.9.9.9", "fe80::9"] {
+            let error = neighbour(&loopback, address.parse().unwrap()).unwrap_err();
+            // ENOENT: not in the table. What is malformed is EINVAL.
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{address}: {error}");
+        }
+    }
+
+    #[test]
+    fn answers_of_the_kernel() {
+        let mut answer = request(7, IpAddr::from([192, 0, 2, 1]));
+        answer[4..6].copy_from_slice(&RTM_NEWNEIGH.to_ne_bytes());
+        answer[HEADER + 8..HEADER + 10].copy_from_slice(&FAILED.to_ne_bytes());
+        assert_eq!(state(&answer).unwrap(), FAILED);
+        answer[4] = 99;
+        assert!(state(&answer).is_err());
+        for length in 0..HEADER {
+            assert!(state(&answer[..length]).is_err());
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! Keeps the probes going: which uplink when, what they found, and what that costs.
+
+use std::time::Duration;
+
+use fleet_base::pending::Pending;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::budget::Budget;
+use crate::check_uri::CheckUri;
+use crate::finding::{Answer, Check, Findings, Found as Known};
+use crate::probe::{self, Found, Message, Target};
+use crate::schedule::Schedule;
+use crate::settings::Settings;
+use crate::snapshot::{Connectivity, Device, Network, Snapshot};
+use crate::verdict::is_uplink;
+
+/// Findings that may wait to be taken.
+const MESSAGES: usize = 8;
+
+/// Probes every uplink that has a gateway.
+pub(crate) struct Prober {
+    uplinks: Vec<Uplink>,
+    /// One for each of `uplinks`, in their order.
+    findings: Findings,
+    settings: Settings,
+    budget: Budget,
+    rounds: u64,
+    messages: mpsc::Sender<Message>,
+}
+
+struct Uplink {
+    target: Target,
+    /// What NetworkManager's check says.
+    check: State,
+    metered: bool,
+    schedule: Schedule,
+    round: Option<Round>,
+}
+
+/// A round under way. Ends when it is dropped.
+struct Round {
+    number: u64,
+    task: AbortHandle,
+    /// The bytes that were counted at its beginning: it may not come to its end.
+    counted: u64,
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What NetworkManager's check says of an uplink.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The check is off.
+    Off,
+    Pending,
+    Failed,
+    Answered,
+}
+
+impl State {
+    const fn of(network: &Network, device: &Device) -> Self {
+        match device.connectivity {
+            _ if !network.checked => Self::Off,
+            Connectivity::Full => Self::Answered,
+            Connectivity::Unknown => Self::Pending,
+            Connectivity::Limited | Connectivity::Portal => Self::Failed,
+        }
+    }
+}
+
+/// What is to be done after a message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The verdict may be another.
+    Judge,
+    /// NetworkManager's check says something else than we found: it should look again.
+    AskNetworkManager,
+    Nothing,
+}
+
+impl Prober {
+    /// With the end to take its messages from.
+    pub(crate) fn new(settings: Settings, budget: Budget) -> (Self, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(MESSAGES);
+        let prober = Self {
+            uplinks: Vec::new(),
+            findings: Findings::default(),
+            settings,
+            budget,
+            rounds: 0,
+            messages,
+        };
+        (prober, receiver)
+    }
+
+    pub(crate) const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Takes note of what NetworkManager says now.
+    pub(crate) fn follow(&mut self, snapshot: &Snapshot, now: Duration) {
+        let devices: Vec<(&Network, &Device)> = match snapshot {
+            // It says nothing; what was found is still what was found, of what it knew.
+            Snapshot::Unreadable(_) => return,
+            Snapshot::Absent => Vec::new(),
+            Snapshot::Read(network) => (network.devices.iter())
+                .filter(|device| is_uplink(network, device) && device.gateway && device.address)
+                .map(|device| (network, device))
+                .collect(),
+        };
+        let is_there = |uplink: &Uplink| {
+            devices
+                .iter()
+                .any(|(_, device)| device.interface == uplink.target.interface)
+        };
+        self.uplinks.retain(is_there);
+        let kept = &self.uplinks;
+        (self.findings.0).retain(|known| {
+            kept.iter()
+                .any(|uplink| uplink.target.interface == known.interface)
+        });
+        for (network, device) in devices {
+            self.follow_uplink(network, device, now);
+        }
+    }
+
+    fn follow_uplink(&mut self, network: &Network, device: &Device, now: Duration) {
+        let target = Target {
+            interface: device.interface.clone(),
+            gateways: device.gateways.clone(),
+            // One on the device itself is no upstream, and not behind an interface.
+            resolvers: (device.resolvers.iter().copied())
+                .filter(|resolver| !resolver.is_loopback())
+                .collect(),
+            check: CheckUri::parse(&network.check_uri).filter(|_| network.checked),
+        };
+        let check = State::of(network, device);
+        let pairs = self.uplinks.iter_mut().zip(&mut self.findings.0);
+        let Some((uplink, known)) = pairs
+            .into_iter()
+            .find(|(uplink, _)| uplink.target.interface == target.interface)
+        else {
+            self.findings.0.push(Known {
+                interface: target.interface.clone(),
+                ..Known::default()
+            });
+            self.uplinks.push(Uplink {
+                target,
+                check,
+                metered: device.metered,
+                schedule: Schedule::new(now),
+                round: None,
+            });
+            return;
+        };
+        uplink.metered = device.metered;
+        if uplink.target != target {
+            // What was asked is not what would be asked now.
+            uplink.round = None;
+            uplink.schedule.change(now);
+            known
+                .gateways
+                .retain(|(gateway, _)| target.gateways.contains(gateway));
+            known
+                .resolvers
+                .retain(|(resolver, _)| target.resolvers.contains(resolver));
+            known.check = None;
+            known.misleading.clear();
+            uplink.target = target;
+        }
+        if uplink.check != check {
+            uplink.check = check;
+            known.check = None;
+            known.misleading.clear();
+            uplink.schedule.change(now);
+        }
+    }
+
+    /// Everything again, soon.
+    pub(crate) fn again(&mut self, now: Duration) {
+        for uplink in &mut self.uplinks {
+            uplink.schedule.change(now);
+        }
+    }
+
+    /// Takes other settings.
+    pub(crate) fn set(&mut self, settings: Settings, now: Duration) {
+        if self.settings != settings {
+            self.settings = settings;
+            self.budget.set_limit(settings.monthly_budget);
+            self.again(now);
+        }
+    }
+
+    /// When something is to be begun next.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        let waiting = self.uplinks.iter().filter(|uplink| uplink.round.is_none());
+        waiting.map(|uplink| uplink.schedule.due()).min()
+    }
+
+    /// Begins what is due. Returns whether the findings have changed by that.
+    pub(crate) fn begin(&mut self, now: Duration) -> bool {
+        let mut changed = false;
+        for (uplink, known) in self.uplinks.iter_mut().zip(&mut self.findings.0) {
+            if uplink.round.is_some() || uplink.schedule.due() > now {
+                continue;
+            }
+            let spent = uplink.metered && !self.budget.allows();
+            changed |= known.budget_spent != spent;
+            if spent {
+                *known = Known {
+                    interface: known.interface.clone(),
+                    budget_spent: true,
+                    ..Known::default()
+                };
+                uplink.schedule.put_off(now + self.settings.metered_interval);
+                continue;
+            }
+            known.budget_spent = false;
+            uplink.schedule.begin();
+            self.rounds += 1;
+            let diagnose = uplink.check == State::Failed && !is_behind_proxy();
+            let counted = uplink.target.least_bytes();
+            if uplink.metered {
+                self.budget.spend(counted);
+            }
+            let round = probe::round(
+                uplink.target.clone(),
+                diagnose,
+                self.rounds,
+                self.messages.clone(),
+            );
+            uplink.round = Some(Round {
+                number: self.rounds,
+                task: spawn(Box::pin(round)),
+                counted,
+            });
+        }
+        changed
+    }
+
+    /// Takes note of what a probe found.
+    pub(crate) fn take(&mut self, message: Message, now: Duration) -> Then {
+        let is_of = |uplink: &Uplink| {
+            uplink
+                .round
+                .as_ref()
+                .is_some_and(|round| round.number == message.round)
+        };
+        let Some(index) = self.uplinks.iter().position(is_of) else {
+            // Of a round that was ended.
+            return Then::Nothing;
+        };
+        let (Some(uplink), Some(known)) = (self.uplinks.get_mut(index), self.findings.0.get_mut(index))
+        else {
+            return Then::Nothing;
+        };
+        match message.found {
+            Found::Gateway(gateway, Some(answers)) => put(&mut known.gateways, gateway, answers),
+            // What was known before is as good as nothing new.
+            Found::Gateway(_, None) => return Then::Nothing,
+            Found::Resolver(resolver, answer) => put(&mut known.resolvers, resolver, answer),
+            Found::Check(check, misleading) => {
+                known.check = (uplink.check == State::Failed).then_some(check);
+                known.misleading = misleading;
+            }
+            Found::End(bytes) => {
+                let counted = uplink.round.take().map_or(0, |round| round.counted);
+                if uplink.metered {
+                    self.budget.spend(bytes.saturating_sub(counted));
+                }
+                let interval = self.settings.interval(uplink.metered);
+                uplink.schedule.end(now, uplink.is_well(known), interval);
+                return if uplink.is_doubtful(known) {
+                    Then::AskNetworkManager
+                } else {
+                    Then::Nothing
+                };
+            }
+        }
+        Then::Judge
+    }
+}
+
+impl Uplink {
+    /// Whether nothing is at fault, and nothing unknown.
+    fn is_well(&self, known: &Known) -> bool {
+        let Target {
+            gateways, resolvers, ..
+        } = &self.target;
+        let answers = |gateway| known.gateways.contains(&(gateway, true));
+        let is_answered = |resolver| {
+            let mut asked = known.resolvers.iter();
+            asked.any(|(asked, answer)| asked == resolver && matches!(answer, Answer::Addresses(_)))
+        };
+        matches!(self.check, State::Answered | State::Off)
+            && gateways.iter().copied().all(answers)
+            && resolvers.iter().all(is_answered)
+    }
+
+    /// Whether we found something else than NetworkManager's check did.
+    fn is_doubtful(&self, known: &Known) -> bool {
+        let Target {
+            gateways, resolvers, ..
+        } = &self.target;
+        match self.check {
+            State::Answered => {
+                known.gateway_fault(gateways).is_some() || known.resolver_fault(resolvers).is_some()
+            }
+            // Inside TLS we see nothing, so there is nothing to disagree about.
+            State::Failed => {
+                let tls = self.target.check.as_ref().is_some_and(|check| check.tls);
+                !tls && known.check == Some(Check::Expected)
+            }
+            State::Off | State::Pending => false,
+        }
+    }
+}
+
+/// One type of task for all: each more has code of its own in the runtime.
+pub(crate) fn spawn(task: Pending<'static, ()>) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
+/// Sets the value of a key.
+fn put<K: PartialEq, V>(list: &mut Vec<(K, V)>, key: K, value: V) {
+    list.retain(|(listed, _)| *listed != key);
+    list.push((key, value));
+}
+
+/// NetworkManager's check goes through a proxy then, and says nothing about what a request of ours would meet.
+fn is_behind_proxy() -> bool {
+    std::env::var_os("http_proxy").is_some_and(|proxy| !proxy.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::Path;
+
+    use super::*;
+    use crate::snapshot::{Kind, State as DeviceState};
+
+    const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn snapshot(connectivity: Connectivity, metered: bool) -> Snapshot {
+        Snapshot::Read(Network {
+            checked: true,
+            check_uri: "http://check.example/".to_owned(),
+            devices: vec![Device {
+                // There is no such interface: a round ends at once.
+                interface: "absent0".to_owned(),
+                kind: Kind::Ethernet,
+                state: DeviceState::Activated,
+                failure: None,
+                carrier: true,
+                controller: None,
+                address: true,
+                gateway: true,
+                gateways: vec![GATEWAY],
+                resolver: true,
+                resolvers: vec![GATEWAY, IpAddr::from([127, 0, 0, 1])],
+                metered,
+                connectivity,
+            }],
+            ..Network::default()
+        })
+    }
+
+    fn prober(budget: u64) -> (Prober, mpsc::Receiver<Message>) {
+        let settings = Settings {
+            monthly_budget: budget,
+            ..Settings::default()
+        };
+        Prober::new(settings, Budget::read(Path::new("/nonexistent/budget"), budget))
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn a_round_begins_when_it_is_due_and_its_findings_count() {
+        let (mut prober, mut messages) = prober(1);
+        assert_eq!(prober.due(), None, "nothing is known, nothing is due");
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
+        let due = prober.due().unwrap();
+        assert!(!prober.begin(seconds(1)), "too early");
+        prober.begin(due);
+        assert_eq!(prober.due(), None, "one round at a time");
+        let end = messages.recv().await.unwrap();
+        assert!(matches!(end.found, Found::End(0)));
+        let round = end.round;
+        let found = |round, found| Message { round, found };
+
+        assert_eq!(
+            prober.take(found(round + 1, Found::Gateway(GATEWAY, Some(false))), due),
+            Then::Nothing
+        );
+        assert_eq!(prober.findings().of("absent0").unwrap().gateways, []);
+        assert_eq!(
+            prober.take(found(round, Found::Gateway(GATEWAY, Some(false))), due),
+            Then::Judge
+        );
+        assert_eq!(
+            prober.findings().of("absent0").unwrap().gateways,
+            [(GATEWAY, false)]
+        );
+        // The check is answered, and the gateway is not: NetworkManager has to look again, and so have we, soon.
+        assert_eq!(prober.take(end, due), Then::AskNetworkManager);
+        assert_eq!(prober.due(), Some(due + seconds(5)));
+
+        prober.follow(&Snapshot::Unreadable(String::new()), due);
+        assert!(prober.due().is_some());
+        prober.follow(&Snapshot::Absent, due);
+        assert_eq!((prober.due(), prober.findings()), (None, &Findings::default()));
+    }
+
+    #[tokio::test]
+    async fn another_outcome_of_the_check_is_looked_into_soon() {
+        let (mut prober, mut messages) = prober(1);
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
+        prober.begin(seconds(9));
+        let end = messages.recv().await.unwrap();
+        // In the middle of the round.
+        prober.follow(&snapshot(Connectivity::Limited, false), seconds(10));
+        prober.take(end, seconds(11));
+        assert!(prober.due().unwrap() < seconds(11));
+        prober.begin(seconds(11));
+        let end = messages.recv().await.unwrap();
+        let (number, check) = (end.round, Found::Check(Check::Refused, Vec::new()));
+        prober.take(
+            Message {
+                round: number,
+                found: check,
+            },
+            seconds(11),
+        );
+        assert_eq!(
+            prober.findings().of("absent0").unwrap().check,
+            Some(Check::Refused)
+        );
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(12));
+        assert_eq!(prober.findings().of("absent0").unwrap().check, None);
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_a_metered_uplink_is_left_alone() {
+        let (mut prober, _messages) = prober(0);
+        prober.follow(&snapshot(Connectivity::Full, true), seconds(1));
+        assert!(prober.begin(seconds(9)), "that is said");
+        assert!(prober.findings().of("absent0").unwrap().budget_spent);
+        assert_eq!(prober.due(), Some(seconds(9 + 3600)));
+        prober.set(Settings::default(), seconds(20));
+        prober.begin(seconds(21));
+        assert!(!prober.findings().of("absent0").unwrap().budget_spent);
+    }
+}
