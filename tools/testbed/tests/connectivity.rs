@@ -6,7 +6,7 @@ use anyhow::Result;
 use testbed::{Device, Http, Link, Tier};
 
 /// The published file, as one line: level, reason, status.
-const VERDICT: &str = r#"sed -nE 's/.*"level": ?"([^"]*)".*"reason": ?"([^"]*)".*"status": ?"([^"]*)".*/\1 \2 \3/p' /run/fleet/connectivity.json"#;
+const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
 
 /// NetworkManager notices a lost carrier after some seconds, and asks the check's address every 60.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use testbed::{Device, Reference, Tier};
 
 /// The published file, as one line: level, reason, status.
-const VERDICT: &str = r#"sed -nE 's/.*"level": ?"([^"]*)".*"reason": ?"([^"]*)".*"status": ?"([^"]*)".*/\1 \2 \3/p' /run/fleet/connectivity.json"#;
-const EXPLANATION: &str = r#"sed -nE 's/.*"explanation": ?"([^"]*)".*/\1/p' /run/fleet/connectivity.json"#;
+const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
+const EXPLANATION: &str = "jq -r .explanation /run/fleet/connectivity.json";
 /// OpenVPN notices a silent server after a minute, and tries again after a pause.
 const PATIENCE: Duration = Duration::from_secs(150);
 const UP: &str = "vpn none online";
