@@ -9,6 +9,7 @@ pub mod body;
 pub mod boot_clock;
 pub mod bus;
 pub mod command;
+pub mod dns_fallback;
 pub mod exit;
 pub mod file;
 pub mod idle;

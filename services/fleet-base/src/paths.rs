@@ -33,6 +33,8 @@ pub const RUN_BOARD: &str = "/run/fleet/board";
 pub const RUN_NETWORK_STATE: &str = "/run/NetworkManager/state";
 /// What `fleet-config` renders.
 pub const RUN_CONFIG: &str = "/run/fleet/config";
+/// In that folder: what NetworkManager reads as its `50-fleet.conf`.
+pub const RUN_NETWORK_MANAGER_CONFIG: &str = "/run/fleet/config/NetworkManager.conf";
 /// What `fleet-helper` remembers, to take back what it did: a file a thing, there once that was changed.
 pub const RUN_HELPER: &str = "/run/fleet/helper";
 /// Exists, and holds the reason, when the state partition could not be used and state is lost at power-off.

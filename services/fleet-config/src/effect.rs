@@ -57,6 +57,8 @@ pub(crate) struct Effects {
     pub(crate) hostname_in_force: Option<Hostname>,
     /// What was read back of the connectivity check and the resolvers; `None` while NetworkManager does not run.
     pub(crate) network_in_force: Option<InForce>,
+    /// Whether the DNS fallback was in use then, in the place of all other resolvers.
+    pub(crate) dns_fallback: bool,
     /// The time sources that chronyd says it has; `None` while it does not run.
     pub(crate) time_in_force: Option<Vec<String>>,
     /// The names of the keyfiles that NetworkManager itself refused, and why.

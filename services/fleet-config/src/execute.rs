@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_base::bus::{METHOD_TIMEOUT, sentence};
+use fleet_base::dns_fallback;
 use fleet_base::file::{self, Durability};
 use fleet_base::proxy::helper::HelperProxy;
 use fleet_base::proxy::hostname::HostnameProxy;
@@ -257,6 +258,7 @@ impl Device {
         let manager = NetworkManagerProxy::new(&self.connection);
         manager.reload(RELOAD_CONF).await.map_err(peer)?;
         effects.network_in_force = Some(manager.in_force().await.map_err(peer)?);
+        effects.dns_fallback = Path::new(dns_fallback::IN_USE).exists();
         known.network = Some(text);
         Ok(Effect::Done)
     }

@@ -22,8 +22,7 @@ pub(crate) enum File {
     NetworkManager,
     /// For chrony's `sourcedir`.
     TimeSources,
-    /// For `fleet-watch`, which does not read it yet: the fallback resolvers, one address a line; no line: no
-    /// fallback.
+    /// For `fleet-watch` and the helper: the fallback resolvers, one address a line; no line: no fallback.
     Fallback,
     /// For journald, as its `journald.conf.d/60-fleet.conf`.
     JournalLimits,

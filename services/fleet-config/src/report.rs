@@ -137,8 +137,10 @@ const ROOT_CA: &str = "balenaRootCA";
 /// What is said of it where there is no device.
 const FORM_ONLY: &str = "its form is good (base64, PEM); only a device looks into the certificates";
 
-/// As long as `fleet-watch` does not read `dns-fallback`.
-const NO_FALLBACK: &str = "there is no fallback; the product's is not used yet either";
+/// What `"null"` says of the fallback.
+const NO_FALLBACK: &str = "there is no fallback";
+/// What NetworkManager has then is neither what is wanted nor somebody else's doing.
+const FALLBACK_IN_USE: &str = "when this was applied no configured resolver answered, and the fallback was in use (fleet connectivity says whether it is)";
 
 mod system;
 
@@ -269,6 +271,7 @@ impl Situation<'_> {
                 detail: match self.left_out(key) {
                     Some(left_out) => left_out,
                     None if no_fallback => NO_FALLBACK.to_owned(),
+                    None if key == "dnsServers" && self.effects.dns_fallback => FALLBACK_IN_USE.to_owned(),
                     None => self.remark(key).to_owned(),
                 },
             },
@@ -398,6 +401,8 @@ impl Situation<'_> {
     fn overridden(&self, key: &str) -> Option<String> {
         match key {
             "ntpServers" => self.unused_time_sources(),
+            // fleet-watch looks after it.
+            "dnsServers" if self.effects.dns_fallback => None,
             "dnsServers" => {
                 let in_force = &self.effects.network_in_force.as_ref()?.resolvers;
                 let wanted = &self.wanted.dns.servers;

@@ -4,6 +4,7 @@
 //! [`verb`], every argument is checked again here, and the process leaves when nobody calls.
 
 mod argument;
+mod dns_fallback;
 mod hostname;
 mod journal;
 mod journal_files;

@@ -15,7 +15,8 @@ use zbus::{Connection, Dict, Variant};
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
 use crate::{
-    hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev, upload, vpn,
+    dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev,
+    upload, vpn,
 };
 
 /// machine-id(5).
@@ -169,6 +170,11 @@ impl Object for Helper {
                 "ReadHandshakes" => {
                     self.admit(Verb::ReadHandshakes, call).await?;
                     vpn::read_handshakes(connection).await?;
+                }
+                "SetDnsFallback" => {
+                    self.admit(Verb::SetDnsFallback, call).await?;
+                    let on = call.arguments()?.take()?;
+                    return Ok(Some(dns_fallback::set(connection, on).await?.into()));
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

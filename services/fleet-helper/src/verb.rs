@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     SetJournalUpload,
     SetOpenVpn,
     ReadHandshakes,
+    SetDnsFallback,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -42,7 +43,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 19] = [
+const TABLE: [(Verb, Caller); 20] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -58,6 +59,7 @@ const TABLE: [(Verb, Caller); 19] = [
     (Verb::SetJournalUpload, Caller::Config),
     (Verb::SetOpenVpn, Caller::Config),
     (Verb::ReadHandshakes, Caller::Watch),
+    (Verb::SetDnsFallback, Caller::Watch),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -208,6 +210,7 @@ mod tests {
             Verb::SetJournalUpload,
             Verb::SetOpenVpn,
             Verb::ReadHandshakes,
+            Verb::SetDnsFallback,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,

@@ -66,11 +66,11 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
         Reason::NoResolver => format!("{on} has a default route but no resolver: check the DNS servers"),
         Reason::ResolverSilent => format!(
             "no DNS server of {on} answers ({}): check them, and whether UDP port 53 is let through",
-            addresses(uplink.map(|device| device.resolvers.as_slice()))
+            asked(uplink, snapshot)
         ),
         Reason::ResolverFailing => format!(
             "the DNS servers of {on} answer with errors ({}): check what they forward to, or set others (dnsServers)",
-            addresses(uplink.map(|device| device.resolvers.as_slice()))
+            asked(uplink, snapshot)
         ),
         Reason::ResolverLying => format!(
             "a DNS server of {on} gives false answers (see its problems): set other servers (dnsServers), or log in to \
@@ -180,6 +180,25 @@ pub(crate) fn explain_spent(on: &str) -> String {
         "the data budget of this month for probes on metered uplinks is used up (os.network.probe.monthlyBudget): on \
          {on} only NetworkManager's own signals are followed"
     )
+}
+
+/// The sentence for the fallback that is in use.
+pub(crate) fn explain_fallback(fallback: &[IpAddr]) -> String {
+    format!(
+        "no configured DNS server answers: until one does, the fallback is used in their place ({})",
+        addresses(Some(fallback))
+    )
+}
+
+/// The resolvers of an uplink, and those of the fallback if that is in use.
+fn asked(uplink: Option<&Device>, snapshot: &Snapshot) -> String {
+    let own = addresses(uplink.map(|device| device.resolvers.as_slice()));
+    match snapshot {
+        Snapshot::Read(network) if !network.fallback.is_empty() => {
+            format!("{own}, and the fallback {}", addresses(Some(&network.fallback)))
+        }
+        _ => own,
+    }
 }
 
 /// Addresses, as a list.

@@ -136,7 +136,8 @@ impl Found {
         }
     }
 
-    fn answer(&self, resolver: &IpAddr) -> Option<&Answer> {
+    /// What a resolver answered, if it was asked.
+    pub(crate) fn answer(&self, resolver: &IpAddr) -> Option<&Answer> {
         let found = self.resolvers.iter().find(|(asked, _)| asked == resolver);
         found.map(|(_, answer)| answer)
     }

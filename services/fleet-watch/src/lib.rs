@@ -7,6 +7,7 @@
 mod budget;
 mod check_uri;
 mod explanation;
+mod fallback;
 mod finding;
 mod ladder;
 mod lines;

@@ -1,10 +1,12 @@
 //! The journal's lines: one a transition, but a network that comes and goes all day does not fill the journal.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fleet_base::{logging, watchdog};
 use log::Level as Priority;
 
+use crate::explanation::explain_fallback;
 use crate::verdict::{Uplink, Verdict};
 
 /// The journal's `MESSAGE_ID` of a transition of the device (systemd.journal-fields(7)). Part of the interface: never
@@ -12,6 +14,9 @@ use crate::verdict::{Uplink, Verdict};
 pub(crate) const MESSAGE_ID: &str = "c29560301a024f1e8501428f8f5f1713";
 /// The same of an uplink that is not the one the device's level is of, or of what is at fault on an uplink.
 pub(crate) const UPLINK_MESSAGE_ID: &str = "8f2a6d0c5b7e4c1d9a30f4e6b1c27d58";
+
+/// The same of the DNS fallback, when it begins and when it ends.
+pub(crate) const FALLBACK_MESSAGE_ID: &str = "8dda02a7d8344df78ae0cd1ce51c8b88";
 
 /// So many transitions in a row are written as they come; after them, one in [`REFILL`].
 const BURST: u32 = 10;
@@ -111,6 +116,9 @@ fn records(before: Option<&Verdict>, now: &Verdict) -> Vec<Record> {
     if before.map(rung) != Some(rung(now)) {
         records.push(device_record(before, now));
     }
+    if before.map_or(&[][..], |before| before.fallback.as_slice()) != now.fallback {
+        records.push(fallback_record(&now.fallback));
+    }
     for uplink in &now.uplinks {
         let old = before.and_then(|before| {
             before
@@ -150,6 +158,21 @@ fn device_record(before: Option<&Verdict>, now: &Verdict) -> Record {
             ("FLEET_REASON", reason.to_owned()),
             ("FLEET_STATUS", status.to_owned()),
             ("FLEET_INTERFACE", interface.clone()),
+        ],
+    }
+}
+
+fn fallback_record(fallback: &[IpAddr]) -> Record {
+    let servers: Vec<String> = fallback.iter().map(ToString::to_string).collect();
+    Record {
+        priority: priority(!fallback.is_empty()),
+        message: match fallback {
+            [] => "the DNS fallback has ended: the configured DNS servers are used again".to_owned(),
+            fallback => format!("the DNS fallback is in use: {}", explain_fallback(fallback)),
+        },
+        fields: vec![
+            ("MESSAGE_ID", FALLBACK_MESSAGE_ID.to_owned()),
+            ("FLEET_DNS_FALLBACK", servers.join(" ")),
         ],
     }
 }
@@ -210,6 +233,7 @@ mod tests {
             explanation: String::new(),
             interface: "eth0".to_owned(),
             uplinks: vec![uplink("eth0"), uplink("wwan0")],
+            fallback: Vec::new(),
         }
     }
 
@@ -252,6 +276,27 @@ mod tests {
     }
 
     #[test]
+    fn the_fallback_is_a_line_when_it_begins_and_one_when_it_ends() {
+        let usual = verdict(Level::Dns);
+        let mut in_use = usual.clone();
+        in_use.fallback.push(IpAddr::from([192, 0, 2, 1]));
+        for (before, now, priority, begins_with) in [
+            (&usual, &in_use, Priority::Warn, "the DNS fallback is in use: "),
+            (&in_use, &usual, Priority::Info, "the DNS fallback has ended: "),
+        ] {
+            let records = records(Some(before), now);
+            assert_eq!(records.len(), 1);
+            assert_eq!(records[0].priority, priority);
+            assert!(
+                records[0].message.starts_with(begins_with),
+                "{}",
+                records[0].message
+            );
+        }
+        assert_eq!(records(Some(&in_use), &in_use).len(), 0);
+    }
+
+    #[test]
     fn a_thousand_flaps_are_few_lines_and_the_last_state_is_among_them() {
         let (down, up) = (verdict(Level::None), verdict(Level::Internet));
         let mut lines = Lines::new();
@@ -278,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_message_ids_are_documented() {
-        for id in [MESSAGE_ID, UPLINK_MESSAGE_ID] {
+        for id in [MESSAGE_ID, UPLINK_MESSAGE_ID, FALLBACK_MESSAGE_ID] {
             assert!(include_str!("../../../docs/connectivity.md").contains(id));
         }
     }

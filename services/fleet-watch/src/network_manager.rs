@@ -3,8 +3,11 @@
 //! The bus is asked who NetworkManager is first, and that one is addressed: nothing here ever starts it.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use fleet_base::bus::{name_owner, sentence};
+use fleet_base::dns_fallback;
+use fleet_base::paths::RUN_NETWORK_MANAGER_CONFIG;
 use fleet_base::peer::{Peer, Properties};
 use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
 use zbus::Connection;
@@ -13,6 +16,9 @@ use crate::signals::Signals;
 use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
 
 const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
+
+/// As they are in the names of properties and interfaces.
+const FAMILIES: [&str; 2] = ["4", "6"];
 
 /// `NMMetered`.
 const METERED_YES: u32 = 1;
@@ -43,6 +49,8 @@ struct Active {
     kind: String,
     state: u32,
     controller: Option<String>,
+    /// The paths of its addresses, an object a family.
+    configs: Vec<(&'static str, String)>,
 }
 
 impl Active {
@@ -65,7 +73,9 @@ impl Reader {
     }
 
     /// Reads what NetworkManager knows now.
-    pub(crate) async fn read(&mut self, signals: &Signals) -> Snapshot {
+    ///
+    /// While the fallback is `in_use` NetworkManager names that, and the devices' own resolvers are read from the devices.
+    pub(crate) async fn read(&mut self, signals: &Signals, in_use: bool) -> Snapshot {
         let owner = match name_owner(&self.connection, NAME).await {
             Ok(Some(owner)) => owner,
             Ok(None) => return Snapshot::Absent,
@@ -73,7 +83,7 @@ impl Reader {
         };
         let connection = self.connection.clone();
         let peer = Peer::new(&connection, owner.as_str());
-        match self.read_from(&peer, signals).await {
+        match self.read_from(&peer, signals, in_use).await {
             Ok(network) => Snapshot::Read(network),
             // It may have left in the middle; then this is its absence and no fault of its own.
             Err(error) => match name_owner(&connection, NAME).await {
@@ -84,9 +94,10 @@ impl Reader {
         }
     }
 
-    async fn read_from(&mut self, peer: &Peer, signals: &Signals) -> zbus::Result<Network> {
+    async fn read_from(&mut self, peer: &Peer, signals: &Signals, in_use: bool) -> zbus::Result<Network> {
         let mut manager = peer.properties(PATH, NAME).await?;
         let active = read_active(peer, &manager.paths("ActiveConnections")).await?;
+        let configured = dns_fallback::resolvers(Path::new(RUN_NETWORK_MANAGER_CONFIG));
         let resolvers = Resolvers::read(peer).await?;
         let primary = manager.path("PrimaryConnection");
         let paths = manager.paths("Devices");
@@ -114,8 +125,13 @@ impl Reader {
             }
             controllers.push(active.and_then(|active| active.controller.clone()));
             let mut device = read_device(peer, &device, kind, interface).await?;
-            device.resolver = resolvers.serve(&device.interface);
-            device.resolvers = resolvers.of(&device.interface);
+            if !in_use {
+                device.resolver = resolvers.serve(&device.interface);
+                device.resolvers = resolvers.of(&device.interface);
+            } else if !configured.is_empty() {
+                device.resolver = true;
+                device.resolvers.clone_from(&configured);
+            }
             device.failure = signals.failure(&path);
             devices.push(device);
         }
@@ -125,6 +141,11 @@ impl Reader {
                 Some(found.1.clone())
             });
         }
+        let other_resolvers = if in_use {
+            have_resolvers(peer, &active).await?
+        } else {
+            resolvers.others(&configured, &devices)
+        };
         Ok(Network {
             startup: manager.flag("Startup"),
             wifi_off: !(manager.flag("WirelessEnabled") && manager.flag("WirelessHardwareEnabled")),
@@ -134,6 +155,8 @@ impl Reader {
             primary: primary_interface,
             devices,
             vpns: self.vpns(peer, signals, &active).await?,
+            fallback: Vec::new(),
+            other_resolvers,
         })
     }
 
@@ -222,6 +245,10 @@ async fn read_active(peer: &Peer, paths: &[String]) -> zbus::Result<Vec<Active>>
             uuid: active.text("Uuid").to_owned(),
             name: active.text("Id").to_owned(),
             kind: active.text("Type").to_owned(),
+            configs: FAMILIES
+                .into_iter()
+                .filter_map(|family| Some((family, active.path(&format!("Ip{family}Config"))?)))
+                .collect(),
             state: active.number("State"),
             // `Controller` since 1.44; before that `Master`, which newer releases may drop.
             controller: active.path("Controller").or_else(|| active.path("Master")),
@@ -230,7 +257,21 @@ async fn read_active(peer: &Peer, paths: &[String]) -> zbus::Result<Vec<Active>>
     Ok(all)
 }
 
-/// Everything but the resolver and the failure, which are not the device's own properties.
+/// Whether a VPN that is up has resolvers. They are not used while there are some for all names.
+async fn have_resolvers(peer: &Peer, active: &[Active]) -> zbus::Result<bool> {
+    let up = |active: &&Active| active.is_vpn() && VpnState::from_number(active.state) == VpnState::Up;
+    for (family, path) in active.iter().filter(up).flat_map(|active| &active.configs) {
+        let config = peer.properties(path, &of(&format!("IP{family}Config"))).await;
+        if let Some(mut config) = unless_gone(config)?
+            && !own_resolvers(&mut config).is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Everything but the failure, which is no property. The resolvers are the device's own.
 async fn read_device(
     peer: &Peer,
     device: &Properties,
@@ -242,7 +283,8 @@ async fn read_device(
     let mut through_gateway = Vec::new();
     let mut through_any = Vec::new();
     let mut gateways = Vec::new();
-    for family in ["4", "6"] {
+    let mut resolvers = Vec::new();
+    for family in FAMILIES {
         let found = Connectivity::from_number(device.number(&format!("Ip{family}Connectivity")));
         through_any.push(found);
         let Some(path) = device.path(&format!("Ip{family}Config")) else {
@@ -252,6 +294,7 @@ async fn read_device(
         let Some(mut config) = unless_gone(config)? else {
             continue;
         };
+        resolvers.extend(own_resolvers(&mut config));
         address |= (config.rows("AddressData").iter()).any(|row| !is_link_local(row.text("address")));
         // A point-to-point link has a default route without a gateway. That the connection is the default one says nothing:
         // it stays that when a new lease has no gateway any more (NetworkManager 1.52).
@@ -278,11 +321,22 @@ async fn read_device(
         address,
         gateway,
         gateways,
-        resolver: false,
-        resolvers: Vec::new(),
+        resolver: !resolvers.is_empty(),
+        resolvers,
         metered: matches!(device.number("Metered"), METERED_YES | METERED_GUESS_YES),
         connectivity: found.into_iter().max().unwrap_or_default(),
     })
+}
+
+/// What leases, routers and the profile name, of one family: `IP4Config` has it as texts, `IP6Config` as bytes.
+fn own_resolvers(config: &mut Properties) -> Vec<IpAddr> {
+    let rows = config.rows("NameserverData");
+    let mut own: Vec<IpAddr> = (rows.iter())
+        .flat_map(|row| row.text("address").parse())
+        .collect();
+    let bytes: Vec<Vec<u8>> = config.take("Nameservers").unwrap_or_default();
+    own.extend((bytes.into_iter()).flat_map(|bytes| <[u8; 16]>::try_from(bytes).map(IpAddr::from)));
+    own
 }
 
 /// Whether a route is a default route.
@@ -323,10 +377,15 @@ impl Resolvers {
                 ));
             }
         }
-        Ok(Self {
-            elsewhere: dns.text("Mode") == "none",
-            entries,
-        })
+        Ok(Self::new(dns.text("Mode") == "none", entries))
+    }
+
+    /// Those for all replace those of an interface, which NetworkManager 1.52 lists all the same.
+    fn new(elsewhere: bool, mut entries: Vec<(Option<String>, Vec<IpAddr>)>) -> Self {
+        if entries.iter().any(|(interface, _)| interface.is_none()) {
+            entries.retain(|(interface, _)| interface.is_none());
+        }
+        Self { elsewhere, entries }
     }
 
     fn serve(&self, interface: &str) -> bool {
@@ -342,6 +401,15 @@ impl Resolvers {
             }
         }
         all
+    }
+
+    /// Whether there are some that are neither those that are configured for all nor a device's: a tunnel's, or set by
+    /// somebody else.
+    fn others(&self, configured: &[IpAddr], devices: &[Device]) -> bool {
+        self.entries.iter().any(|(of, addresses)| match of {
+            None => addresses != configured,
+            Some(of) => devices.iter().all(|device| device.interface != *of),
+        })
     }
 
     fn entries_of(&self, interface: &str) -> impl Iterator<Item = &Vec<IpAddr>> {
@@ -397,17 +465,21 @@ mod tests {
 
     #[test]
     fn a_resolver_is_for_its_interface_or_for_all() {
-        let resolvers = |elsewhere, interfaces: &[Option<&str>]| Resolvers {
-            elsewhere,
-            entries: interfaces
-                .iter()
-                .map(|of| (of.map(ToOwned::to_owned), vec![IpAddr::from([192, 0, 2, 1])]))
-                .collect(),
+        let address = |last| vec![IpAddr::from([192, 0, 2, last])];
+        let resolvers = |elsewhere, interfaces: &[Option<&str>]| {
+            let entries = (1..).zip(interfaces);
+            let entries = entries.map(|(last, of)| (of.map(ToOwned::to_owned), address(last)));
+            Resolvers::new(elsewhere, entries.collect())
         };
         assert!(resolvers(false, &[Some("eth0")]).serve("eth0"));
         assert!(!resolvers(false, &[Some("eth1")]).serve("eth0"));
         assert!(resolvers(false, &[Some("eth1"), None]).serve("eth0"));
         assert!(!resolvers(false, &[]).serve("eth0"));
         assert!(resolvers(true, &[]).serve("eth0"), "dns=none: somebody else's");
+        let replaced = resolvers(false, &[Some("eth0"), None, Some("tun0")]);
+        assert_eq!(replaced.of("eth0"), address(2));
+        assert!(!replaced.others(&address(2), &[]), "the configuration's own");
+        assert!(replaced.others(&[], &[]), "somebody else's");
+        assert!(resolvers(false, &[Some("tun0")]).others(&[], &[]), "a tunnel's");
     }
 }

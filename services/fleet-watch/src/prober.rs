@@ -137,6 +137,7 @@ impl Prober {
             resolvers: (device.resolvers.iter().copied())
                 .filter(|resolver| !resolver.is_loopback())
                 .collect(),
+            fallback: network.fallback.clone(),
             check: CheckUri::parse(&network.check_uri).filter(|_| network.checked),
         };
         let check = State::of(network, device);
@@ -159,6 +160,11 @@ impl Prober {
             return;
         };
         uplink.metered = device.metered;
+        if uplink.target.fallback != target.fallback {
+            // Looked at in the next round, which is not sooner: a resolver that comes and goes has its back-off.
+            uplink.target.fallback.clone_from(&target.fallback);
+            known.forget_others(&uplink.target);
+        }
         if uplink.target != target {
             // What was asked is not what would be asked now.
             uplink.round = None;
@@ -166,9 +172,7 @@ impl Prober {
             known
                 .gateways
                 .retain(|(gateway, _)| target.gateways.contains(gateway));
-            known
-                .resolvers
-                .retain(|(resolver, _)| target.resolvers.contains(resolver));
+            known.forget_others(&target);
             known.check = None;
             known.misleading.clear();
             uplink.target = target;
@@ -306,11 +310,15 @@ impl Uplink {
     /// Whether we found something else than NetworkManager's check did.
     fn is_doubtful(&self, known: &Known) -> bool {
         let Target {
-            gateways, resolvers, ..
+            gateways,
+            resolvers,
+            fallback,
+            ..
         } = &self.target;
         match self.check {
             State::Answered => {
-                known.gateway_fault(gateways).is_some() || known.resolver_fault(resolvers).is_some()
+                let own = fallback.is_empty().then(|| known.resolver_fault(resolvers));
+                known.gateway_fault(gateways).is_some() || own.flatten().is_some()
             }
             // Inside TLS we see nothing, so there is nothing to disagree about.
             State::Failed => {
@@ -319,6 +327,13 @@ impl Uplink {
             }
             State::Off | State::Pending => false,
         }
+    }
+}
+
+impl Known {
+    /// Forgets the resolvers that are not asked any more.
+    fn forget_others(&mut self, target: &Target) {
+        (self.resolvers).retain(|(asked, _)| target.all_resolvers().any(|resolver| resolver == asked));
     }
 }
 

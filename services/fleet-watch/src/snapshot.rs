@@ -43,6 +43,20 @@ pub(crate) struct Network {
     pub(crate) devices: Vec<Device>,
     /// Every VPN that is active or shall be.
     pub(crate) vpns: Vec<Vpn>,
+    /// The fallback resolvers that are in use in place of the devices' own; empty: it is not in use.
+    pub(crate) fallback: Vec<IpAddr>,
+    /// There are resolvers that are no device's below and not the configuration's: a tunnel's, or somebody set them for all.
+    pub(crate) other_resolvers: bool,
+}
+
+impl Network {
+    /// The resolvers that programs ask on a device.
+    pub(crate) fn resolvers<'a>(&'a self, device: &'a Device) -> &'a [IpAddr] {
+        match self.fallback.as_slice() {
+            [] => &device.resolvers,
+            fallback => fallback,
+        }
+    }
 }
 
 /// A network device.
@@ -78,7 +92,8 @@ pub(crate) struct Device {
     /// A resolver is configured for it, or for all.
     #[cfg_attr(test, serde(default))]
     pub(crate) resolver: bool,
-    /// The addresses of these resolvers, in the order in which they are asked.
+    /// The addresses of these resolvers, in the order in which they are asked. While the fallback is in use, those that would
+    /// be asked without it.
     #[cfg_attr(test, serde(default))]
     pub(crate) resolvers: Vec<IpAddr>,
     /// NetworkManager says, or guesses, that its traffic is paid by volume.

@@ -1,7 +1,9 @@
 //! From a snapshot and what our probes found to the verdict. Pure: the same input always gives the same verdict.
 
+use std::net::IpAddr;
+
 use crate::check_uri::CheckUri;
-use crate::explanation::{explain, explain_problem, explain_spent};
+use crate::explanation::{explain, explain_fallback, explain_problem, explain_spent};
 use crate::finding::{Check, Findings, Found};
 use crate::ladder::{Level, Reason, Status};
 use crate::snapshot::{
@@ -20,6 +22,8 @@ pub(crate) struct Verdict {
     pub(crate) interface: String,
     /// Every uplink by itself, in NetworkManager's order.
     pub(crate) uplinks: Vec<Uplink>,
+    /// The fallback resolvers that are in use.
+    pub(crate) fallback: Vec<IpAddr>,
 }
 
 /// How far one uplink reaches. Its ladder ends at the internet: a VPN is the device's.
@@ -46,15 +50,19 @@ pub(crate) struct Problem {
 
 /// The name of a problem that is no reason: the probes' data budget of the month is used up.
 pub(crate) const BUDGET_SPENT: &str = "probe-budget-spent";
+/// The same: no configured resolver answers, and the fallback is in use.
+pub(crate) const DNS_FALLBACK: &str = "dns-fallback";
 
 /// Judges a snapshot together with what our probes found.
 pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
     let mut uplinks = Vec::new();
     let mut best: Option<(&Device, Level, Reason)> = None;
     let mut vpns: &[Vpn] = &[];
+    let mut fallback = Vec::new();
     let mut without_uplink = Reason::NetworkManagerDown;
     if let Snapshot::Read(network) = snapshot {
         vpns = &network.vpns;
+        fallback.clone_from(&network.fallback);
         without_uplink = if network.startup {
             Reason::Connecting
         } else {
@@ -76,7 +84,7 @@ pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
                 level,
                 reason,
                 explanation: explain(level, reason, Some(device), snapshot),
-                problems: problems(device, found),
+                problems: problems(network, device, found),
             });
         }
     }
@@ -95,6 +103,7 @@ pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
         explanation: explain(level, reason, uplink, snapshot),
         interface: uplink.map_or_else(String::new, |device| device.interface.clone()),
         uplinks,
+        fallback,
     }
 }
 
@@ -146,14 +155,14 @@ fn leads_out_of(port: &Device, bridge: &str) -> bool {
 }
 
 /// The rung that the device's configuration reaches, without any check.
-fn configured_level(device: &Device) -> Level {
+fn configured_level(network: &Network, device: &Device) -> Level {
     if !has_link(device) {
         Level::None
     } else if !device.address {
         Level::Carrier
     } else if !device.gateway {
         Level::Address
-    } else if !device.resolver {
+    } else if !device.resolver && network.fallback.is_empty() {
         Level::Gateway
     } else {
         Level::Dns
@@ -171,7 +180,7 @@ const fn has_link(device: &Device) -> bool {
 /// The rung that holds, and why the next does not: what is configured, what NetworkManager's check says, and what our
 /// probes found.
 fn climb(network: &Network, device: &Device, found: Option<&Found>) -> (Level, Reason) {
-    let configured = configured_level(device);
+    let configured = configured_level(network, device);
     match configured {
         Level::None => return (configured, why_no_link(network, device)),
         Level::Carrier => return (configured, why_no_address(device)),
@@ -192,25 +201,25 @@ fn climb(network: &Network, device: &Device, found: Option<&Found>) -> (Level, R
     }
     let resolver_fault = match no_internet {
         Reason::None if names_are_resolved_by(network, device) => None,
-        _ => found.and_then(|found| found.resolver_fault(&device.resolvers)),
+        _ => found.and_then(|found| found.resolver_fault(network.resolvers(device))),
     };
     match (resolver_fault, no_internet) {
         (Some(reason), _) => (Level::Gateway, reason),
         (None, Reason::None) => (Level::Internet, Reason::None),
-        (None, reason) => (Level::Dns, why_exactly(reason, device, found)),
+        (None, reason) => (Level::Dns, why_exactly(reason, network.resolvers(device), found)),
     }
 }
 
 /// Whether the check, if it is answered, shows that this uplink's resolvers work: it asks for a name, and names are
 /// resolved through the uplink with the default route.
-fn names_are_resolved_by(network: &Network, device: &Device) -> bool {
+pub(crate) fn names_are_resolved_by(network: &Network, device: &Device) -> bool {
     let asks_for_name = CheckUri::parse(&network.check_uri).is_none_or(|uri| uri.address().is_none());
     asks_for_name && network.primary.as_ref() == Some(&device.interface)
 }
 
 /// What our own request found, where NetworkManager's check has failed: it says only that, and of a server's fault that it
 /// is a portal.
-fn why_exactly(reason: Reason, device: &Device, found: Option<&Found>) -> Reason {
+fn why_exactly(reason: Reason, resolvers: &[IpAddr], found: Option<&Found>) -> Reason {
     let (Reason::Portal | Reason::NoInternet, Some(found)) = (reason, found) else {
         return reason;
     };
@@ -222,16 +231,26 @@ fn why_exactly(reason: Reason, device: &Device, found: Option<&Found>) -> Reason
         Some(Check::Reset) => Reason::CheckReset,
         Some(Check::Timeout) => Reason::CheckTimeout,
         Some(Check::Unreachable) => Reason::Unreachable,
-        None if found.is_name_unknown(&device.resolvers) => Reason::NameUnknown,
+        None if found.is_name_unknown(resolvers) => Reason::NameUnknown,
         Some(Check::Expected) | None => reason,
     }
 }
 
 /// What is at fault on an uplink, each by its address.
-fn problems(device: &Device, found: Option<&Found>) -> Vec<Problem> {
-    let Some(found) = found else {
-        return Vec::new();
-    };
+fn problems(network: &Network, device: &Device, found: Option<&Found>) -> Vec<Problem> {
+    let mut problems = found.map_or_else(Vec::new, |found| found_problems(network, device, found));
+    // It is in the place of those of an uplink that leads on.
+    if device.gateway && !network.fallback.is_empty() {
+        problems.push(Problem {
+            reason: DNS_FALLBACK.to_owned(),
+            subject: String::new(),
+            explanation: explain_fallback(&network.fallback),
+        });
+    }
+    problems
+}
+
+fn found_problems(network: &Network, device: &Device, found: &Found) -> Vec<Problem> {
     let mut all = Vec::new();
     for (gateway, answers) in &found.gateways {
         if !answers && device.gateways.contains(gateway) {
@@ -244,6 +263,10 @@ fn problems(device: &Device, found: Option<&Found>) -> Vec<Problem> {
                 .fault_of(resolver, &device.resolvers)
                 .map(|reason| (reason, resolver)),
         );
+    }
+    for resolver in (network.fallback.iter()).filter(|resolver| !device.resolvers.contains(resolver)) {
+        let fault = found.fault_of(resolver, &network.fallback);
+        all.extend(fault.map(|reason| (reason, resolver)));
     }
     let mut problems: Vec<Problem> = all
         .into_iter()

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use zbus::Connection;
 
 use crate::budget::Budget;
+use crate::fallback::Fallback;
 use crate::lines::Lines;
 use crate::network_manager::{Reader, check_connectivity};
 use crate::prober::{Prober, Then, spawn};
@@ -46,12 +47,14 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let (requests, mut asked) = mpsc::channel(REQUESTS);
 
     let (openvpn, wireguard) = (OpenVpn::follow(), WireGuard::follow(connection));
-    let add_vpns = |snapshot: &mut Snapshot| {
+    let mut fallback = Fallback::new(connection.clone());
+    let complete = |snapshot: &mut Snapshot, fallback: &Fallback| {
         wireguard.add_to(snapshot);
         openvpn.add_to(snapshot);
+        fallback.add_to(snapshot);
     };
-    let mut snapshot = reader.read(&signals).await;
-    add_vpns(&mut snapshot);
+    let mut snapshot = reader.read(&signals, fallback.covers()).await;
+    complete(&mut snapshot, &fallback);
     let mut last_read = boot_clock::now();
     let settings = Settings::read(Path::new(paths::RUN_WATCH_SETTINGS));
     let budget = Budget::read(Path::new(paths::PROBE_BUDGET), settings.monthly_budget);
@@ -68,10 +71,16 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut settle = Settle::default();
     loop {
         let again = matches!(snapshot, Snapshot::Unreadable(_)).then(|| last_read + RETRY);
-        let due = [settle.deadline(), again, lines.due(), prober.due()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [
+            settle.deadline(),
+            again,
+            lines.due(),
+            prober.due(),
+            fallback.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let mut request: Option<Request> = None;
         // Whether NetworkManager is to be read; else only the findings are others.
         let read = tokio::select! {
@@ -80,6 +89,11 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             () = signals.changed() => true,
             () = openvpn.changed() => true,
             () = wireguard.changed() => true,
+            () = fallback.replied() => {
+                // What the check found was found through others.
+                look_again(connection);
+                true
+            }
             Some(asked) = asked.recv() => {
                 request = Some(asked);
                 prober.again(boot_clock::now());
@@ -97,7 +111,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 let now = boot_clock::now();
                 let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= now);
                 let changed = prober.begin(now);
-                if !(changed || is_due(again) || is_due(settle.deadline()) || is_due(lines.due())) {
+                let others = [again, settle.deadline(), lines.due(), fallback.due()];
+                if !(changed || others.into_iter().any(is_due)) {
                     continue;
                 }
                 is_due(again) || is_due(settle.deadline())
@@ -106,10 +121,10 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
         if read {
             snapshot = fed(&mut watchdog, async {
                 sleep((last_read + PAUSE).saturating_sub(boot_clock::now())).await;
-                reader.read(&signals).await
+                reader.read(&signals, fallback.covers()).await
             })
             .await;
-            add_vpns(&mut snapshot);
+            complete(&mut snapshot, &fallback);
             last_read = boot_clock::now();
             if connection.is_closed() {
                 // What could not be read then says nothing about NetworkManager.
@@ -117,10 +132,12 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             }
             if signals.take_configuration_changed() {
                 prober.set(Settings::read(Path::new(paths::RUN_WATCH_SETTINGS)), last_read);
+                fallback.read_again();
             }
             prober.follow(&snapshot, last_read);
         }
         let now = boot_clock::now();
+        fallback.tend(&snapshot, prober.findings(), now);
         let verdict = judge(&snapshot, prober.findings());
         if settle.admit(&verdict, &published.verdict, now) || request.is_some() {
             let next = Published::next(Some(&published), verdict, boot_clock::now_us());

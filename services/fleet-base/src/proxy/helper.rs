@@ -137,6 +137,17 @@ impl HelperProxy {
         self.0.tell(PATH, NAME, "ReadHandshakes", vec![])
     }
 
+    /// Puts the fallback resolvers in the place of all others, or takes them away again; waits for it. Returns those that are
+    /// in use then.
+    pub fn set_dns_fallback(&self, on: bool) -> Pending<'_, zbus::Result<Vec<String>>> {
+        Box::pin(async move {
+            self.0
+                .call(PATH, NAME, "SetDnsFallback", vec![on.into()])
+                .await?
+                .take()
+        })
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])

@@ -752,11 +752,17 @@ async fn a_store_that_fails_is_told_and_tried_again() {
 }
 
 #[tokio::test]
-async fn without_a_fallback_the_report_says_that_none_is_used_yet() {
+async fn without_a_fallback_the_report_says_so() {
     let test = Test::new(r#"{"dnsServers":"null"}"#).await;
     let (_service, config) = test.start().await;
     let manager = test.network_manager().await;
-    eventually(async || row(&config, "dnsServers").await.2.contains("not used yet")).await;
+    eventually(async || {
+        row(&config, "dnsServers")
+            .await
+            .2
+            .contains("there is no fallback")
+    })
+    .await;
     drop(manager);
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) interface: String,
     pub(crate) gateways: Vec<IpAddr>,
     pub(crate) resolvers: Vec<IpAddr>,
+    /// Those of the fallback, while it is in use.
+    pub(crate) fallback: Vec<IpAddr>,
     /// What the connectivity check asks; `None` if it is off.
     pub(crate) check: Option<CheckUri>,
 }
@@ -33,8 +35,14 @@ impl Target {
     /// What a round takes at least, headers included: a datagram and ARP for a gateway, a query and its answer for a
     /// resolver.
     pub(crate) fn least_bytes(&self) -> u64 {
-        let bytes = self.gateways.len() * 178 + self.resolvers.len() * 120;
+        let bytes = self.gateways.len() * 178 + self.all_resolvers().count() * 120;
         u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    /// The uplink's own and those of the fallback, each once.
+    pub(crate) fn all_resolvers(&self) -> impl Iterator<Item = &IpAddr> {
+        let more = (self.fallback.iter()).filter(|resolver| !self.resolvers.contains(resolver));
+        self.resolvers.iter().chain(more)
     }
 }
 
@@ -119,7 +127,7 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
         probes.spawn(probe);
     }
     let question = resolver::Question::new(target.check.as_ref(), &target.gateways);
-    for resolver in target.resolvers.clone() {
+    for resolver in target.all_resolvers().copied() {
         let (interface, question) = (interface.clone(), question.clone());
         let probe: Pending<'static, _> = Box::pin(async move {
             let (answer, bytes) = resolver::ask(&interface, resolver, &question).await;
@@ -142,7 +150,7 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
     if let (true, false, Some(uri)) = (diagnose, is_gateway_silent, &target.check) {
         // In the order in which a program asks them.
         let answer_of = |resolver| answers.iter().find(|(asked, _)| asked == resolver);
-        let ordered: Vec<_> = target.resolvers.iter().filter_map(answer_of).collect();
+        let ordered: Vec<_> = target.all_resolvers().filter_map(answer_of).collect();
         let (found, bytes) = check(&interface, uri, &ordered).await;
         spent += bytes;
         if let Some(found) = found {
