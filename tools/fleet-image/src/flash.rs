@@ -101,11 +101,13 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         head: Vec::new(),
     };
     let written = writing.all()?;
-    progress.end()?;
+    progress.end();
+    drop(progress);
     let bytes = written.iter().map(|range| range.end - range.start).sum();
     let mut progress = Progress::new(style, Phase::Verify, Some(bytes));
     target.verify(&written, &mut progress)?;
-    progress.end()?;
+    progress.end();
+    drop(progress);
     progress::done(style, &arguments.device, bytes)?;
     Ok(Exit::Done)
 }

@@ -20,7 +20,7 @@ use fleet_base::exit::Exit;
 
 /// Prepares cards for Fleet OS: configures an image, shows what is in one, writes it to a card.
 #[derive(Parser)]
-#[command(name = "fleet-image", version, max_term_width = 80, after_long_help = include_str!("help/after.txt"))]
+#[command(name = "fleet-image", version, after_long_help = include_str!("help/after.txt").trim_end())]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -29,13 +29,13 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Put a config.json and keyfiles on the boot partition of an image or card
-    #[command(long_about = include_str!("help/configure.txt"))]
+    #[command(long_about = include_str!("help/configure.txt").trim_end())]
     Configure(configure::Arguments),
     /// Show the partitions, the system and the configuration of an image or card
-    #[command(long_about = include_str!("help/inspect.txt"))]
+    #[command(long_about = include_str!("help/inspect.txt").trim_end())]
     Inspect(inspect::Arguments),
     /// Write an image to a card, and read it back
-    #[command(long_about = include_str!("help/flash.txt"))]
+    #[command(long_about = include_str!("help/flash.txt").trim_end())]
     Flash(flash::Arguments),
 }
 

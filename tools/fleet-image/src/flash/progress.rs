@@ -104,14 +104,11 @@ impl Progress {
         }
     }
 
-    /// Ends the line of a terminal.
-    pub fn end(&self) -> Result<(), Failure> {
-        match self.style {
-            Style::Terminal => {
-                eprintln!("\r{}\x1b[K", self.sentence());
-                Ok(())
-            }
-            _ => Ok(()),
+    /// Shows the end on a terminal.
+    pub fn end(&mut self) {
+        if self.style == Style::Terminal {
+            self.shown_at = Some(Instant::now());
+            eprint!("\r{}\x1b[K", self.sentence());
         }
     }
 
@@ -152,6 +149,15 @@ impl Progress {
             })
             .to_string(),
         )
+    }
+}
+
+impl Drop for Progress {
+    /// Ends the line of a terminal, also where an error follows.
+    fn drop(&mut self) {
+        if self.style == Style::Terminal && self.shown_at.is_some() {
+            eprintln!();
+        }
     }
 }
 
