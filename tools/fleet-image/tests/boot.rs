@@ -57,7 +57,8 @@ fn a_card_made_in_three_commands_starts_with_its_configuration() -> Result<()> {
         "nmcli --get-values connection.id connection show office",
         "office",
     )?;
-    refuses_its_own_disk(&mut device)
+    refuses_its_own_disk(&mut device)?;
+    a_device_goes_away(&mut device)
 }
 
 /// The program on the boot partition, for the machine itself to run.
@@ -113,5 +114,29 @@ fn refuses_its_own_disk(device: &mut Device) -> Result<()> {
     device
         .run("/run/fleet-image inspect /dev/vda | grep -o '\"pump-17\"'")?
         .says("\"pump-17\"")?;
+    Ok(())
+}
+
+/// A disk of the kernel's own for such tests, slow, and deleted while it is written to; and one that cannot be written.
+fn a_device_goes_away(device: &mut Device) -> Result<()> {
+    device.run("truncate -s 48M /run/image")?.succeeds()?;
+    device
+        .run("modprobe scsi_debug dev_size_mb=64 max_queue=1 delay=25 && udevadm settle")?
+        .succeeds()?;
+    device
+        .run(
+            "/run/fleet-image flash --yes --json /run/image /dev/sda >/run/progress & \
+             until test -s /run/progress; do sleep 0.1; done; echo 1 >/sys/block/sda/device/delete; wait $!",
+        )?
+        .exits(69)?
+        .complains("/dev/sda went away")?;
+    device
+        .run("rmmod scsi_debug && modprobe scsi_debug dev_size_mb=64 wp=1 && udevadm settle")?
+        .succeeds()?;
+    device
+        .run("/run/fleet-image flash --yes /run/image /dev/sda")?
+        .exits(77)?
+        .complains("write-protected")?;
+    device.run("rmmod scsi_debug")?.succeeds()?;
     Ok(())
 }
