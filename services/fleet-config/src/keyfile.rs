@@ -122,20 +122,25 @@ impl Folder {
             if is_left_over(&shown) {
                 continue;
             }
-            let keyfile = file::read_no_follow(&path.join(&name), MAX_BYTES)
-                .map_err(|error| Refusal::Read(reason(&error)))
-                .and_then(|bytes| Keyfile::new(&shown, bytes))
-                .and_then(|keyfile| match folder.good.contains_key(&keyfile.name) {
-                    true => Err(Refusal::Twice),
-                    false if folder.good.len() >= MAX_FILES => Err(Refusal::TooMany),
-                    false => Ok(keyfile),
-                });
-            match keyfile {
-                Ok(keyfile) => drop(folder.good.insert(keyfile.name.clone(), keyfile)),
-                Err(refusal) => drop(folder.refused.insert(shown, refusal)),
-            }
+            let read = file::read_no_follow(&path.join(&name), MAX_BYTES);
+            folder.add(shown, read.map_err(|error| Refusal::Read(reason(&error))));
         }
         Ok(folder)
+    }
+
+    /// Judges one more file.
+    pub(crate) fn add(&mut self, file: String, read: Result<Vec<u8>, Refusal>) {
+        let keyfile = read
+            .and_then(|bytes| Keyfile::new(&file, bytes))
+            .and_then(|keyfile| match self.good.contains_key(&keyfile.name) {
+                true => Err(Refusal::Twice),
+                false if self.good.len() >= MAX_FILES => Err(Refusal::TooMany),
+                false => Ok(keyfile),
+            });
+        match keyfile {
+            Ok(keyfile) => drop(self.good.insert(keyfile.name.clone(), keyfile)),
+            Err(refusal) => drop(self.refused.insert(file, refusal)),
+        }
     }
 
     /// Takes the place of each refused keyfile by the good one of the same name that was there before.
@@ -167,8 +172,13 @@ fn reason(error: &file::Error) -> String {
             "it is a link; only files are read".to_owned()
         }
         file::Error::Read(_, error) | file::Error::Write(_, error) => format!("it cannot be read: {error}"),
-        file::Error::TooLarge(_, limit) => format!("it is larger than {} KiB", limit / 1024),
+        file::Error::TooLarge(_, limit) => too_large(*limit),
     }
+}
+
+/// The reason for a file that was not read to its end.
+pub(crate) fn too_large(limit: u64) -> String {
+    format!("it is larger than {} KiB", limit / 1024)
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use fleet_base::secret::Secret;
+
 use crate::copies::{Boot, Copies};
 use crate::document::{Document, KeyPath};
+use crate::keyfile::{self, Folder, Refusal};
 use crate::store::Store;
 use crate::value::Uuid;
 
@@ -106,4 +109,86 @@ fn path(key: &str) -> io::Result<KeyPath> {
 
 fn refused(error: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// Keyfiles as a device would judge them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyfiles {
+    /// Those that it takes: the names of their files, and what is in them.
+    pub good: BTreeMap<String, Secret<Vec<u8>>>,
+    /// Those that it refuses: the names of their files, and why.
+    pub refused: BTreeMap<String, String>,
+}
+
+impl Keyfiles {
+    /// The largest keyfile, in bytes.
+    pub const MAX_BYTES: u64 = keyfile::MAX_BYTES;
+
+    /// Judges a folder. What editors leave behind is passed over.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        Folder::read(folder).map(Self::from)
+    }
+
+    /// Judges files that were read elsewhere, in this order.
+    #[must_use]
+    pub fn of(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        let mut folder = Folder::default();
+        for (name, bytes) in files {
+            if keyfile::is_left_over(&name) {
+                continue;
+            }
+            let read = match u64::try_from(bytes.len()) {
+                Ok(length) if length <= Self::MAX_BYTES => Ok(bytes),
+                _ => Err(Refusal::Read(keyfile::too_large(Self::MAX_BYTES))),
+            };
+            folder.add(name, read);
+        }
+        Self::from(folder)
+    }
+
+    /// The name of the profile in a file: two files of one name are refused.
+    #[must_use]
+    pub fn profile(file: &str) -> &str {
+        keyfile::stem(file)
+    }
+}
+
+impl From<Folder> for Keyfiles {
+    fn from(folder: Folder) -> Self {
+        let good = folder.good.into_values();
+        let refused = folder.refused.into_iter();
+        Self {
+            good: good.map(|keyfile| (keyfile.file, keyfile.bytes)).collect(),
+            refused: refused.map(|(file, why)| (file, why.to_string())).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyfiles_are_judged_alike_in_a_folder_and_in_memory() {
+        let files = [
+            ("a", "[connection]\nid=a\n".to_owned()),
+            ("a.nmconnection", "[connection]\nid=b\n".to_owned()),
+            ("b~", "no keyfile".to_owned()),
+            ("large", "#".repeat(65 * 1024)),
+            ("none", "no keyfile".to_owned()),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let read = Keyfiles::read(folder.path()).unwrap();
+        assert_eq!(read.good.keys().collect::<Vec<_>>(), ["a"]);
+        let refused: Vec<_> = read.refused.keys().collect();
+        assert_eq!(refused, ["a.nmconnection", "large", "none"]);
+        let of = Keyfiles::of(files.map(|(name, text)| (name.to_owned(), text.into_bytes())));
+        assert_eq!(of, read);
+    }
 }

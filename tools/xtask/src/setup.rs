@@ -80,6 +80,15 @@ pub const CHECKS: &[Tool] = &[
     tool("dbus-daemon", "dbus-daemon"),
     tool("strace", "strace"),
     tool("ssh", "openssh-client"),
+    // The small images of the tests of fleet-image.
+    tool("sgdisk", "gdisk"),
+    tool("mcopy", "mtools"),
+    tool("mkfs.vfat", "dosfstools"),
+    tool("mkfs.ext4", "e2fsprogs"),
+    tool("losetup", "mount"),
+    tool("gzip", "gzip"),
+    tool("zstd", "zstd"),
+    tool("strip", "binutils"),
 ];
 
 /// Installs what is missing, or says what to do.

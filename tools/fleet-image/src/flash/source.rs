@@ -1,0 +1,191 @@
+//! The image, read from its beginning to its end, unpacked on the way.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+
+use crate::failure::Failure;
+use crate::medium::{Access, Medium};
+
+/// What cannot be unpacked here: how it begins, and who can.
+const OTHERS: [(&[u8], &str); 4] = [
+    (b"\xfd7zXZ\0", "xz --decompress"),
+    (b"BZh", "bzip2 --decompress"),
+    (b"PK\x03\x04", "unzip"),
+    (b"\x04\x22\x4d\x18", "lz4 --decompress"),
+];
+
+/// An image that is being read.
+pub struct Source {
+    pub path: PathBuf,
+    /// In bytes; not known for a compressed one.
+    pub size: Option<u64>,
+    position: u64,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Raw(File),
+    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
+    Zstd(Box<Zstd>),
+}
+
+impl Source {
+    /// Opens an image; how it is compressed is told by its first bytes.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let medium = Medium::open(path, Access::Read)?;
+        let failed = |error: &io::Error| Failure::read(path, error);
+        let mut magic = [0; 6];
+        let window = medium.window(0, medium.size);
+        let length = usize::try_from(medium.size.min(6)).unwrap_or(6);
+        window
+            .read_at(0, &mut magic[..length])
+            .map_err(|error| failed(&error))?;
+        if let Some((_, tool)) = OTHERS.iter().find(|(begin, _)| magic.starts_with(begin)) {
+            return Err(Failure::invalid(format!(
+                "{} is compressed in a way that is not unpacked here: unpack it with `{tool}` first",
+                path.display()
+            )));
+        }
+        let mut file = File::open(path).map_err(|error| Failure::open(path, &error))?;
+        file.rewind().map_err(|error| failed(&error))?;
+        let (bytes, size) = match magic {
+            [0x1f, 0x8b, ..] => {
+                let gzip = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
+                (Bytes::Gzip(Box::new(gzip)), None)
+            }
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => (Bytes::Zstd(Box::new(Zstd::new(file))), None),
+            _ => (Bytes::Raw(file), Some(medium.size)),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            position: 0,
+            bytes,
+        })
+    }
+
+    /// Goes on to a place that is not before the position.
+    pub fn skip_to(&mut self, place: u64) -> Result<(), Failure> {
+        if let Bytes::Raw(file) = &mut self.bytes {
+            let sought = file.seek(SeekFrom::Start(place));
+            self.position = sought.map_err(|error| Failure::read(&self.path, &error))?;
+            return Ok(());
+        }
+        let mut waste = vec![0; 1 << 16];
+        while self.position < place {
+            let left = usize::try_from(place - self.position).unwrap_or(usize::MAX);
+            let wanted = left.min(waste.len());
+            if self.read(&mut waste[..wanted])? == 0 {
+                return Err(self.cut_off(self.position));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer; less is the image's end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while filled < into.len() {
+            let rest = &mut into[filled..];
+            let read = match &mut self.bytes {
+                Bytes::Raw(file) => file.read(rest),
+                Bytes::Gzip(gzip) => gzip.read(rest),
+                Bytes::Zstd(zstd) => zstd.read(rest),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.size.is_some() => return Err(Failure::read(&self.path, &error)),
+                Err(error) => {
+                    return Err(Failure::invalid(format!(
+                        "{} cannot be unpacked beyond byte {} of the image: {error}. It is damaged or cut off; download it \
+                         again",
+                        self.path.display(),
+                        self.position
+                    )));
+                }
+            }
+        }
+        self.position += u64::try_from(filled).unwrap_or_default();
+        Ok(filled)
+    }
+
+    /// The image ends before its block map does.
+    pub fn cut_off(&self, place: u64) -> Failure {
+        Failure::invalid(format!(
+            "{} ends at byte {place}, and its block map goes on: it is cut off, or the map is of another image",
+            self.path.display()
+        ))
+    }
+}
+
+/// A file, and the four bytes of it that were looked at.
+type Peeked = Chain<Cursor<[u8; 4]>, BufReader<File>>;
+
+/// zstd frames, one after the other (RFC 8878), with their checksums.
+struct Zstd {
+    frame: Option<StreamingDecoder<Peeked, FrameDecoder>>,
+    between: Option<BufReader<File>>,
+}
+
+impl Zstd {
+    fn new(file: File) -> Self {
+        Self {
+            frame: None,
+            between: Some(BufReader::with_capacity(1 << 16, file)),
+        }
+    }
+
+    /// Begins the next frame. Returns whether there is one.
+    fn next(&mut self) -> io::Result<bool> {
+        let Some(mut source) = self.between.take() else {
+            return Ok(false);
+        };
+        while !source.fill_buf()?.is_empty() {
+            let mut magic = [0; 4];
+            source.read_exact(&mut magic)?;
+            // A frame that is to be skipped (section 3.1.2).
+            if magic[0] & 0xf0 == 0x50 && magic[1..] == [0x2a, 0x4d, 0x18] {
+                let mut length = [0; 4];
+                source.read_exact(&mut length)?;
+                let length = u64::from(u32::from_le_bytes(length));
+                if io::copy(&mut source.by_ref().take(length), &mut io::sink())? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                continue;
+            }
+            let decoder = StreamingDecoder::new(Cursor::new(magic).chain(source));
+            self.frame = Some(decoder.map_err(io::Error::other)?);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+impl Read for Zstd {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(frame) = &mut self.frame else {
+                if self.next()? {
+                    continue;
+                }
+                return Ok(0);
+            };
+            let read = frame.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let decoder = &frame.decoder;
+            let sum = decoder.get_checksum_from_data();
+            if sum.is_some() && sum != decoder.get_calculated_checksum() {
+                return Err(io::Error::other("its checksum is another"));
+            }
+            self.between = self.frame.take().map(|frame| frame.into_inner().into_inner().1);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Writing changes so that they can be taken back: the old sectors are kept in a file until all of the new ones are on
+//! the medium. A run that was interrupted leaves the file, and the next one puts the old sectors back.
+//!
+//! The file: a line that names the format; the medium's size; the number of sectors; of each its place, the SHA-256 of
+//! its new content and its old content; the SHA-256 of all that. Numbers are little-endian, of 8 bytes. Of the new
+//! content there is only the hash, because the file may hold secrets (it has mode 600) and is not for reading.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use fleet_base::exit::Exit;
+use nix::fcntl::OFlag;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::medium::Medium;
+use crate::overlay::{Change, SECTOR, Sector};
+
+const FORMAT: &[u8] = b"fleet-image undo 1\n";
+const HASH: usize = 32;
+const RECORD: usize = 8 + HASH + SECTOR;
+/// More than a whole FAT of changes; what is larger is not ours.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Where the old sectors of a medium are kept: beside an image; for a device in the user's folder of program states, by
+/// the disk's identity, because `/dev` does not outlive the machine.
+pub fn place(medium: &Medium, identity: &str) -> Result<PathBuf, Failure> {
+    if medium.block.is_none() {
+        let path = medium.path.canonicalize();
+        let path = path.map_err(|error| Failure::open(&medium.path, &error))?;
+        let mut name = path.into_os_string();
+        name.push(".fleet-undo");
+        return Ok(name.into());
+    }
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    // XDG Base Directory Specification.
+    let states =
+        variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
+    let states = states.ok_or_else(|| {
+        Failure::new(
+            Exit::CannotWrite,
+            "there is no place to keep what a device had before: set HOME",
+        )
+    })?;
+    Ok(states.join("fleet-image").join(format!("{identity}.undo")))
+}
+
+/// Takes back what an interrupted run left. Returns whether there was one.
+pub fn recover(medium: &Medium, path: &Path) -> Result<bool, Failure> {
+    let undo = match read(path) {
+        Ok(Some(undo)) => undo,
+        Ok(None) => return Ok(false),
+        Err(error) => return Err(Failure::read(path, &error)),
+    };
+    if let Undo::Unfinished = undo {
+        // It was not whole, and so nothing was written to the medium.
+        remove(path)?;
+        return Ok(false);
+    }
+    let Undo::Whole { size, sectors } = undo else {
+        return Ok(false);
+    };
+    let is_ours = |sector: &Kept| {
+        let mut now = [0; SECTOR];
+        let read = medium.file.read_exact_at(&mut now, sector.place);
+        read.is_ok() && (now == sector.old || hash(&now) == sector.new)
+    };
+    if size != medium.size || !sectors.iter().all(is_ours) {
+        return Err(Failure::new(
+            Exit::InvalidData,
+            format!(
+                "{} is left from an interrupted run, and {} was changed since then, or is another one. Look at it with \
+                 `fleet-image inspect`; remove the file if all is well",
+                path.display(),
+                medium.path.display()
+            ),
+        ));
+    }
+    let sectors = sectors.iter().map(|sector| (sector.place, &sector.old));
+    write(&medium.file, sectors).map_err(|error| Failure::write(&medium.path, &error))?;
+    remove(path)?;
+    Ok(true)
+}
+
+/// Whether an interrupted run left something to be taken back.
+pub fn is_pending(path: &Path) -> bool {
+    matches!(read(path), Ok(Some(Undo::Whole { .. })))
+}
+
+/// Writes the changes: all of them or none.
+pub fn apply(medium: &Medium, path: &Path, changes: &[Change]) -> Result<(), Failure> {
+    keep(path, medium.size, changes).map_err(|error| {
+        let _ = fs::remove_file(path);
+        Failure::write(path, &error).and(". It keeps what the image had before; nothing was changed")
+    })?;
+    let new = changes.iter().map(|change| (change.place, &change.new));
+    if let Err(error) = write(&medium.file, new) {
+        let failure = Failure::write(&medium.path, &error);
+        let old = changes.iter().map(|change| (change.place, &change.old));
+        if write(&medium.file, old).is_err() {
+            return Err(failure.and(&format!(
+                ", nor what was there before: that is in {}, and `fleet-image configure` puts it back when it can",
+                path.display()
+            )));
+        }
+        remove(path)?;
+        return Err(failure.and(". Everything is as it was before"));
+    }
+    remove(path)
+}
+
+/// A sector as it was.
+struct Kept {
+    place: u64,
+    new: [u8; HASH],
+    old: Sector,
+}
+
+enum Undo {
+    /// The run that wrote it was interrupted before it touched the medium.
+    Unfinished,
+    Whole {
+        size: u64,
+        sectors: Vec<Kept>,
+    },
+}
+
+fn keep(path: &Path, size: u64, changes: &[Change]) -> io::Result<()> {
+    let mut bytes = FORMAT.to_vec();
+    bytes.extend(size.to_le_bytes());
+    bytes.extend(
+        u64::try_from(changes.len())
+            .map_err(io::Error::other)?
+            .to_le_bytes(),
+    );
+    for change in changes {
+        bytes.extend(change.place.to_le_bytes());
+        bytes.extend(hash(&change.new));
+        bytes.extend(change.old);
+    }
+    bytes.extend(hash(&bytes));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    sync_folder(path)
+}
+
+fn read(path: &Path) -> io::Result<Option<Undo>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path);
+    let file = match file {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let metadata = file.metadata()?;
+    let is_ours = metadata.is_file() && metadata.uid() == nix::unistd::geteuid().as_raw();
+    if !is_ours || metadata.len() > MAX_BYTES {
+        return Err(io::Error::other(
+            "it is not a file of this user and program; remove it",
+        ));
+    }
+    let mut bytes = vec![0; usize::try_from(metadata.len()).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(parse(&bytes).unwrap_or(Undo::Unfinished)))
+}
+
+fn parse(bytes: &[u8]) -> Option<Undo> {
+    let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
+    if hash(body) != sum {
+        return None;
+    }
+    let (size, rest) = body.strip_prefix(FORMAT)?.split_first_chunk()?;
+    let (count, records) = rest.split_first_chunk()?;
+    let sector = |record: &[u8]| {
+        let (place, rest) = record.split_first_chunk()?;
+        let (new, old) = rest.split_first_chunk()?;
+        Some(Kept {
+            place: u64::from_le_bytes(*place),
+            new: *new,
+            old: old.try_into().ok()?,
+        })
+    };
+    let sectors: Vec<_> = records.chunks(RECORD).map(sector).collect::<Option<_>>()?;
+    let is_whole = u64::try_from(sectors.len()) == Ok(u64::from_le_bytes(*count));
+    is_whole.then(|| Undo::Whole {
+        size: u64::from_le_bytes(*size),
+        sectors,
+    })
+}
+
+/// Writes sectors, those that follow each other at once, and has them on the medium when it returns.
+fn write<'a>(file: &File, sectors: impl Iterator<Item = (u64, &'a Sector)>) -> io::Result<()> {
+    let mut run: (u64, Vec<u8>) = (0, Vec::new());
+    for (place, sector) in sectors {
+        let end = run.0 + u64::try_from(run.1.len()).map_err(io::Error::other)?;
+        if place != end && !run.1.is_empty() {
+            file.write_all_at(&run.1, run.0)?;
+            run.1.clear();
+        }
+        if run.1.is_empty() {
+            run.0 = place;
+        }
+        run.1.extend(sector);
+    }
+    file.write_all_at(&run.1, run.0)?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    let removed = fs::remove_file(path).and_then(|()| sync_folder(path));
+    removed.map_err(|error| Failure::write(path, &error))
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; HASH] {
+    Sha256::digest(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_torn_is_unfinished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("undo");
+        let change = Change {
+            place: 4096,
+            old: [1; SECTOR],
+            new: [2; SECTOR],
+        };
+        keep(&path, 1 << 20, &[change]).unwrap();
+        assert!(is_pending(&path));
+        let bytes = fs::read(&path).unwrap();
+        let Some(Undo::Whole { size, sectors }) = parse(&bytes) else {
+            panic!("it is not whole")
+        };
+        assert_eq!(
+            (size, sectors[0].place, sectors[0].old),
+            (1 << 20, 4096, [1; SECTOR])
+        );
+        for length in 0..bytes.len() {
+            assert!(parse(&bytes[..length]).is_none(), "{length}");
+        }
+    }
+}

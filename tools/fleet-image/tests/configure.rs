@@ -1,0 +1,353 @@
+//! `fleet-image configure` and `inspect` on small images: what mtools and fsck.vfat find afterwards, and what is left when
+//! something is wrong, or stops half way.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use anyhow::{Result, ensure};
+use support::{BOOT, Card, KEYFILE, MIB, Outcome, run};
+
+const CONFIG: &str = r#"{"hostname": "pump-17", "os": {"vpn": {"openvpn": {"config": "x"}}}}"#;
+const GOOD: &str = r#"{"hostname": "pump-17", "deviceApiKey": "hunter2hunter2"}"#;
+
+/// The small one is FAT12 or FAT16, the large one FAT32.
+fn cards() -> Result<Vec<Card>> {
+    Ok(vec![Card::gpt(16)?, Card::mbr(16)?, Card::gpt(80)?])
+}
+
+#[test]
+fn config_and_keyfiles_are_put_on_the_boot_partition() -> Result<()> {
+    for card in cards()? {
+        let before = card.bytes()?;
+        let config = card.file("c.json", GOOD)?;
+        card.file("net/office.nmconnection", KEYFILE)?;
+        card.file("net/.hidden", "left by an editor")?;
+        let arguments = [
+            "configure",
+            card.path(),
+            "--config",
+            &config,
+            "--connections",
+            &card.name("net"),
+        ];
+        run(&arguments)?.succeeds()?;
+        card.is_sound()?;
+        assert_eq!(card.read("config.json")?, GOOD);
+        assert_eq!(card.read("system-connections/office.nmconnection")?, KEYFILE);
+        let after = card.bytes()?;
+        let start = usize::try_from(BOOT)?;
+        let behind = after.len() - usize::try_from(4 * MIB)?;
+        ensure!(before[..start] == after[..start] && before[behind..] == after[behind..]);
+
+        // Again, with another keyfile of the same profile, and one more: those that were there stay.
+        fs::remove_file(card.beside("net/office.nmconnection"))?;
+        card.file("net/office", format!("{KEYFILE}autoconnect=false\n"))?;
+        run(&arguments)?.succeeds()?;
+        fs::remove_file(card.beside("net/office"))?;
+        card.file("net/guest net.nmconnection", KEYFILE)?;
+        run(&arguments)?.succeeds()?;
+        card.is_sound()?;
+        let shown = run(&["inspect", card.path()])?.succeeds()?.out();
+        for line in [
+            "system-connections/guest net.nmconnection",
+            "system-connections/office\n",
+        ] {
+            ensure!(shown.contains(line), "{line}: {shown}");
+        }
+        ensure!(
+            !shown.contains("office.nmconnection") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        ensure!(!card.beside("card.img.fleet-undo").exists());
+
+        // What is the same already is not written.
+        let now = card.bytes()?;
+        run(&arguments)?.succeeds()?;
+        ensure!(now == card.bytes()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn inspect_is_for_programs_too() -> Result<()> {
+    for (card, table, count) in [(Card::gpt(16)?, "gpt", 2), (Card::mbr(16)?, "mbr", 3)] {
+        let config = card.file("c.json", GOOD)?;
+        run(&["configure", card.path(), "--config", &config])?.succeeds()?;
+        let out = run(&["inspect", "--json", card.path()])?.succeeds()?.out();
+        let shown: serde_json::Value = serde_json::from_str(&out)?;
+        assert_eq!(shown["table"], table);
+        assert_eq!(shown["partitions"].as_array().map(Vec::len), Some(count));
+        assert_eq!(shown["partitions"][0]["start"], BOOT);
+        assert_eq!(shown["partitions"][0]["label"], "fleet-boot");
+        assert_eq!(shown["boot"]["config"]["document"]["deviceApiKey"], "…");
+        assert_eq!(shown["boot"]["config"]["document"]["hostname"], "pump-17");
+        let last = &shown["partitions"][count - 1];
+        assert_eq!(last["number"], if table == "mbr" { 6 } else { 2 });
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_refused_changes_nothing() -> Result<()> {
+    type Bad = (&'static str, i32, &'static str);
+    let configs: [Bad; 6] = [
+        ("", 65, "line 1"),
+        ("{\"hostname\": \"a\",}", 65, "line 1"),
+        (r#"{"hostname": "a_b"}"#, 65, "hostname: "),
+        (CONFIG, 65, "os.vpn.openvpn.config: "),
+        (r#"{"deviceApiKey": "…"}"#, 65, "stands for a secret"),
+        ("[]", 65, "object"),
+    ];
+    let card = Card::gpt(16)?;
+    let before = card.bytes()?;
+    for (config, code, hint) in configs {
+        let config = card.file("c.json", config)?;
+        run(&["configure", card.path(), "--config", &config])?
+            .exits(code)?
+            .says(hint)?;
+    }
+    let config = card.file("c.json", GOOD)?;
+    let keyfiles: [(&str, &str, &str); 4] = [
+        ("-office", KEYFILE, "begins with a letter"),
+        ("office", "no keyfile", "[connection]"),
+        ("OFFICE.nmconnection", KEYFILE, "does not tell it from"),
+        ("office.", KEYFILE, "ends with a dot"),
+    ];
+    for (name, content, hint) in keyfiles {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join(name), content)?;
+        if name.starts_with('O') {
+            fs::write(folder.path().join("office"), KEYFILE)?;
+        }
+        let folder = folder.path().to_string_lossy().into_owned();
+        run(&[
+            "configure",
+            card.path(),
+            "--config",
+            &config,
+            "--connections",
+            &folder,
+        ])?
+        .exits(65)?
+        .says(hint)?;
+    }
+    run(&["configure", card.path(), "--config", "/none"])?
+        .exits(65)?
+        .says("/none")?;
+    run(&["configure", "/none", "--config", &config])?.exits(66)?;
+    run(&["configure", "/dev/null", "--config", &config])?.exits(65)?;
+    run(&["configure", card.path()])?.exits(2)?;
+    ensure!(before == card.bytes()?, "the image was changed");
+
+    // An unknown key is told and kept.
+    let unknown = card.file("c.json", r#"{"hostnam": "a"}"#)?;
+    run(&["configure", card.path(), "--config", &unknown])?
+        .succeeds()?
+        .says("perhaps hostname was meant")?;
+    assert_eq!(card.read("config.json")?, r#"{"hostnam": "a"}"#);
+    Ok(())
+}
+
+#[test]
+fn images_that_are_none_of_ours_are_left_alone() -> Result<()> {
+    let config = tempfile::NamedTempFile::new()?;
+    fs::write(config.path(), GOOD)?;
+    let config = config.path().to_string_lossy().into_owned();
+    let refuses = |card: &Card, code, hint| -> Result<()> {
+        let before = card.bytes()?;
+        run(&["configure", card.path(), "--config", &config])?
+            .exits(code)?
+            .says(hint)?;
+        ensure!(before == card.bytes()?, "the image was changed: {hint}");
+        ensure!(!card.beside("card.img.fleet-undo").exists());
+        Ok(())
+    };
+    // Cut off.
+    for card in [Card::gpt(16)?, Card::mbr(16)?] {
+        fs::File::options()
+            .write(true)
+            .open(&card.image)?
+            .set_len(8 * MIB)?;
+        refuses(&card, 65, "cut off")?;
+        run(&["inspect", card.path()])?.exits(65)?.says("cut off")?;
+    }
+    // Of another system.
+    let card = Card::gpt(16)?.format("other")?;
+    refuses(&card, 65, "no image of Fleet OS")?;
+    run(&["inspect", card.path()])?
+        .exits(65)?
+        .says("no image of Fleet OS")?;
+    // None at all.
+    for content in [vec![], vec![0; 100], vec![0; 4096], b"PK\x03\x04".repeat(1000)] {
+        fs::write(&card.image, content)?;
+        refuses(&card, 65, "partition table")?;
+    }
+    // No room: all of it is taken by another file.
+    let card = Card::gpt(16)?;
+    let free = tool_free(&card)?;
+    let large = card.file("large", vec![1; free])?;
+    support::tool("mcopy", &["-i", &card.place(), &large, "::/large"])?;
+    refuses(&card, 73, "too full")?;
+    // Attached elsewhere.
+    let card = Card::gpt(16)?;
+    let device = support::tool("losetup", &["--find", "--show", card.path()])?;
+    let refused = refuses(&card, 75, "losetup --detach");
+    support::tool("losetup", &["--detach", device.trim()])?;
+    refused?;
+    // Not ours to write.
+    fs::set_permissions(&card.image, fs::Permissions::from_mode(0o444))?;
+    fs::set_permissions(card.folder(), fs::Permissions::from_mode(0o755))?;
+    let config = card.file("c.json", GOOD)?;
+    let before = card.bytes()?;
+    let mut command = support::fleet_image(&["configure", card.path(), "--config", &config]);
+    Outcome::of(command.uid(65534).gid(65534))?
+        .exits(77)?
+        .says("Permission denied")?;
+    ensure!(before == card.bytes()?);
+    Ok(())
+}
+
+/// Bytes that are free, by mtools.
+fn tool_free(card: &Card) -> Result<usize> {
+    let listed = support::tool("mdir", &["-i", &card.place(), "::/"])?;
+    let line = listed
+        .lines()
+        .find(|line| line.contains("bytes free"))
+        .unwrap_or_default();
+    let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+    Ok(digits.parse()?)
+}
+
+/// The program under strace, which does something to one of its system calls.
+fn injected(card: &Card, config: &str, call: &str, what: &str) -> Result<Outcome> {
+    let mut command = std::process::Command::new("strace");
+    command
+        .args(["-f", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:{what}"))
+        .arg(env!("CARGO_BIN_EXE_fleet-image"))
+        .args(["configure", card.path(), "--config", config, "--connections"])
+        .arg(card.beside("net"));
+    Outcome::of(&mut command)
+}
+
+/// A card with a configuration, one that is to take its place, and the bytes before and after.
+fn prepared() -> Result<(Card, String, Vec<u8>, Vec<u8>)> {
+    let card = Card::gpt(16)?;
+    let first = card.file("first.json", GOOD)?;
+    run(&["configure", card.path(), "--config", &first])?.succeeds()?;
+    let before = card.bytes()?;
+    let config = card.file("c.json", r#"{"hostname": "pump-18"}"#)?;
+    for number in 0..5 {
+        let comment = "#".repeat(2000);
+        card.file(&format!("net/net{number}"), format!("{KEYFILE}{comment}\n"))?;
+    }
+    run(&[
+        "configure",
+        card.path(),
+        "--config",
+        &config,
+        "--connections",
+        &card.name("net"),
+    ])?
+    .succeeds()?;
+    let after = card.bytes()?;
+    ensure!(before != after);
+    fs::write(&card.image, &before)?;
+    Ok((card, config, before, after))
+}
+
+#[test]
+fn a_run_that_is_killed_is_taken_back_by_the_next() -> Result<()> {
+    let (card, config, before, after) = prepared()?;
+    let undo = card.beside("card.img.fleet-undo");
+    let mut torn = 0;
+    for call in ["pwrite64", "write", "fsync", "unlink"] {
+        for number in 1.. {
+            fs::write(&card.image, &before)?;
+            let outcome = injected(&card, &config, call, &format!("signal=KILL:when={number}"))?;
+            if outcome.output.status.success() {
+                ensure!(number > 1, "{call} is never called");
+                break;
+            }
+            let now = card.bytes()?;
+            ensure!(
+                now == before || now == after || undo.exists(),
+                "{call} {number}: neither old nor new, and no way back"
+            );
+            if now != before && now != after {
+                torn += 1;
+                run(&["inspect", card.path()])?;
+                run(&["flash", card.path(), &card.name("out"), "--create", "--yes"])?
+                    .exits(65)?
+                    .says("run it again")?;
+            }
+            // Taken back: one that changes nothing finds the old, one that changes the same makes the new.
+            let net = card.name("net");
+            let again = [
+                "configure",
+                card.path(),
+                "--config",
+                &config,
+                "--connections",
+                &net,
+            ];
+            run(&again)?.succeeds()?;
+            ensure!(card.bytes()? == after, "{call} {number}");
+            ensure!(!undo.exists());
+        }
+    }
+    ensure!(torn >= 2, "only {torn} runs were cut while they wrote");
+    Ok(())
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_image_as_it_was() -> Result<()> {
+    let (card, config, before, _) = prepared()?;
+    let undo = card.beside("card.img.fleet-undo");
+    let mut failed = 0;
+    for call in ["pwrite64", "fsync"] {
+        for number in 1..4 {
+            let outcome = injected(&card, &config, call, &format!("error=EIO:when={number}"))?;
+            if outcome.output.status.success() {
+                fs::write(&card.image, &before)?;
+                continue;
+            }
+            failed += 1;
+            outcome.exits(73)?.says("cannot write")?;
+            ensure!(card.bytes()? == before, "{call} {number}: the image was changed");
+            ensure!(!undo.exists(), "{call} {number}");
+        }
+    }
+    ensure!(failed >= 4, "only {failed} writes failed");
+    // A medium that takes nothing any more: the way back is kept.
+    injected(&card, &config, "pwrite64", "error=EIO:when=2+")?
+        .exits(73)?
+        .says("puts it back")?;
+    ensure!(undo.exists() && card.bytes()? != before);
+    let first = card.name("first.json");
+    run(&["configure", card.path(), "--config", &first])?
+        .succeeds()?
+        .says("interrupted")?;
+    ensure!(card.bytes()? == before && !undo.exists());
+
+    // The image was changed by somebody else in between: nobody knows what belongs where.
+    injected(&card, &config, "pwrite64", "signal=KILL:when=2")?;
+    let mut other = before.clone();
+    let differs = card
+        .bytes()?
+        .iter()
+        .zip(&before)
+        .position(|(now, then)| now != then);
+    other[differs.unwrap_or_default()] ^= 0xff;
+    fs::write(&card.image, &other)?;
+    run(&["configure", card.path(), "--config", &first])?
+        .exits(65)?
+        .says("was changed since then")?;
+    ensure!(card.bytes()? == other);
+    Ok(())
+}

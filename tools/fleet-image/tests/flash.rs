@@ -1,0 +1,342 @@
+//! `fleet-image flash`, to files and to loop devices (which need root).
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use support::{BOOT, Card, MIB, Outcome, bmap, fleet_image, run, tool};
+
+/// A byte that no image has everywhere: what was on the card before.
+const OLD: u8 = 0xa5;
+
+/// A file of old bytes to write to.
+fn old_card(card: &Card, size: u64) -> Result<String> {
+    card.file("target", vec![OLD; usize::try_from(size)?])
+}
+
+fn size(card: &Card) -> Result<u64> {
+    Ok(card.image.metadata()?.len())
+}
+
+#[test]
+fn only_what_is_mapped_is_written() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let map = bmap::of(&card.image)?;
+    card.file("card.img.bmap", &map)?;
+    let target = old_card(&card, size(&card)? + MIB)?;
+    run(&["flash", card.path(), &target, "--yes"])?.succeeds()?;
+    let image = card.bytes()?;
+    let written = fs::read(&target)?;
+    let mut kept = 0;
+    for (number, block) in image.chunks(4096).enumerate() {
+        let found = &written[number * 4096..][..block.len()];
+        if block.iter().all(|&byte| byte == 0) {
+            ensure!(
+                found.iter().all(|&byte| byte == OLD),
+                "block {number} was written"
+            );
+            kept += 1;
+        } else {
+            ensure!(found == block, "block {number} is another");
+        }
+    }
+    ensure!(kept > 1000, "only {kept} blocks were left out");
+    ensure!(written[image.len()..].iter().all(|&byte| byte == OLD));
+
+    // Without the map every block.
+    fs::rename(card.beside("card.img.bmap"), card.beside("elsewhere"))?;
+    run(&["flash", card.path(), &target, "--yes"])?
+        .succeeds()?
+        .says("no block map")?
+        .says("verify 100 %")?;
+    ensure!(fs::read(&target)?[..image.len()] == image);
+    Ok(())
+}
+
+#[test]
+fn compressed_images_are_unpacked_on_the_way() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let image = card.bytes()?;
+    let map = bmap::of(&card.image)?;
+    tool("gzip", &["--keep", card.path()])?;
+    tool("zstd", &["-q", "--keep", card.path()])?;
+    // Two frames, and one that is to be skipped between them.
+    let half = image.len() / 2;
+    let mut parts = Vec::new();
+    for (name, part) in [("first", &image[..half]), ("second", &image[half..])] {
+        let path = card.file(name, part)?;
+        tool("zstd", &["-q", &path])?;
+        parts.extend(fs::read(card.beside(&format!("{name}.zst")))?);
+        if name == "first" {
+            parts.extend([0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+        }
+    }
+    card.file("parts.img.zst", &parts)?;
+    for with_map in [false, true] {
+        for name in ["card.img.gz", "card.img.zst", "parts.img.zst"] {
+            let bytes = if with_map { 0 } else { OLD };
+            let target = card.file("target", vec![bytes; image.len()])?;
+            if with_map {
+                card.file(&name.replace(".gz", ".bmap").replace(".zst", ".bmap"), &map)?;
+            }
+            run(&["flash", &card.name(name), &target, "--yes"])?.succeeds()?;
+            ensure!(fs::read(&target)? == image, "{name}, with a map: {with_map}");
+        }
+    }
+    // Damaged, cut off, larger than the card, compressed by something else.
+    for map in ["card.img.bmap", "parts.img.bmap"] {
+        fs::remove_file(card.beside(map))?;
+    }
+    let target = old_card(&card, size(&card)?)?;
+    for name in ["card.img.gz", "card.img.zst"] {
+        let good = fs::read(card.beside(name))?;
+        let path = card.file(name, &good[..good.len() - 2])?;
+        run(&["flash", &path, &target, "--yes"])?
+            .exits(65)?
+            .says("cannot be unpacked")?;
+        let mut bad = good.clone();
+        let last = bad.len() - if name.ends_with("gz") { 8 } else { 1 };
+        bad[last] ^= 1;
+        card.file(name, &bad)?;
+        run(&["flash", &path, &target, "--yes"])?
+            .exits(65)?
+            .says("cannot be unpacked")?;
+        card.file(name, &good)?;
+        let small = card.file("small", vec![OLD; 4 << 20])?;
+        run(&["flash", &path, &small, "--yes"])?
+            .exits(73)?
+            .says("take a larger one")?;
+    }
+    let xz = card.file("card.img.xz", b"\xfd7zXZ\0 and so on")?;
+    run(&["flash", &xz, &target, "--yes"])?
+        .exits(65)?
+        .says("xz --decompress")?;
+    Ok(())
+}
+
+#[test]
+fn what_is_refused_is_not_written() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let target = old_card(&card, size(&card)?)?;
+    let before = fs::read(&target)?;
+    let map = bmap::of(&card.image)?;
+    let other = card.file("other.bmap", map.replace("made by", "mad by"))?;
+    let wrong_size = {
+        let larger = card.file("larger", vec![1; 8 << 20])?;
+        card.file("larger.bmap", bmap::of(larger.as_ref())?)?
+    };
+    let small = card.file("small", vec![OLD; 4096])?;
+    let none = card.name("none");
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&[card.path(), &target, "--yes", "--bmap", &other], 65, "damaged"),
+        (
+            &[card.path(), &target, "--yes", "--bmap", &wrong_size],
+            65,
+            "of another image",
+        ),
+        (&[card.path(), &target, "--yes", "--bmap", &none], 66, "none"),
+        (&[card.path(), &small, "--yes"], 73, "take a larger one"),
+        (&[card.path(), &none, "--yes"], 66, "--create"),
+        (&[card.path(), card.path(), "--yes"], 65, "the image itself"),
+        (&[&none, &target, "--yes"], 66, "none"),
+        (&[card.path(), "/dev/null", "--yes"], 65, "neither"),
+        // Nobody types its name.
+        (&[card.path(), &target], 1, "not its name"),
+    ];
+    for (arguments, code, hint) in cases {
+        run(&[&["flash"], arguments].concat())?.exits(code)?.says(hint)?;
+        ensure!(fs::read(&target)? == before, "{arguments:?}: it was written to");
+    }
+    ensure!(!card.beside("none").exists());
+
+    let typed = |name: &str| -> Result<Outcome> {
+        let mut child = fleet_image(&["flash", card.path(), &target])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        writeln!(child.stdin.take().context("no input")?, "{name}")?;
+        Ok(Outcome {
+            output: child.wait_with_output()?,
+        })
+    };
+    typed("yes")?.exits(1)?.says("Type target to go on")?;
+    ensure!(fs::read(&target)? == before);
+    typed("target")?.succeeds()?;
+    ensure!(fs::read(&target)? == card.bytes()?);
+    run(&["flash", card.path(), &none, "--yes", "--create"])?.succeeds()?;
+    ensure!(fs::read(&none)? == card.bytes()?);
+    Ok(())
+}
+
+#[test]
+fn an_image_that_changed_is_told_by_its_map() -> Result<()> {
+    let card = Card::gpt(16)?;
+    card.file("card.img.bmap", bmap::of(&card.image)?)?;
+    let target = card.file("target", vec![0; usize::try_from(size(&card)?)?])?;
+    File::options()
+        .write(true)
+        .open(&card.image)?
+        .write_all_at(b"x", BOOT + 100)?;
+    run(&["flash", card.path(), &target, "--yes"])?
+        .exits(65)?
+        .says("the checksum in")?;
+    // What is there now has no partition table.
+    ensure!(fs::read(&target)?[..4096].iter().all(|&byte| byte == 0));
+    Ok(())
+}
+
+#[test]
+fn a_card_that_lies_is_found_out() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let target = old_card(&card, size(&card)?)?;
+    let flash = |when: u32| {
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-o", "/dev/null", "-e", "trace=pread64", "-e"])
+            .arg(format!("inject=pread64:poke_exit=@arg2=77:when={when}"))
+            .arg(env!("CARGO_BIN_EXE_fleet-image"))
+            .args(["flash", card.path(), &target, "--yes"]);
+        Outcome::of(&mut command)
+    };
+    // The first reads are of the image's beginning, one is of each mebibyte that is read back.
+    flash(10)?.exits(1)?.says("gives back something else")?;
+    flash(1000)?.succeeds()?;
+    Ok(())
+}
+
+/// A loop device over a file.
+struct Loop(String);
+
+impl Loop {
+    fn over(file: &str) -> Result<Self> {
+        let device = tool("losetup", &["--find", "--show", file]);
+        Ok(Self(device.context("loop devices need root")?.trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = tool("losetup", &["--detach", &self.0]);
+    }
+}
+
+#[test]
+fn a_device_is_written_and_configured() -> Result<()> {
+    let card = Card::mbr(16)?;
+    let backing = card.file("backing", vec![OLD; usize::try_from(size(&card)? + 4 * MIB)?])?;
+    let device = Loop::over(&backing)?;
+    let out = run(&["flash", card.path(), &device.0, "--yes", "--json"])?
+        .succeeds()?
+        .out();
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap_or_default())?;
+    assert_eq!(last["phase"], "done");
+    let config = card.file("c.json", r#"{"hostname": "pump-17"}"#)?;
+    let states = card.name("states");
+    let mut command = fleet_image(&["configure", &device.0, "--config", &config]);
+    Outcome::of(command.env("XDG_STATE_HOME", &states))?.succeeds()?;
+    let shown = run(&["inspect", &device.0])?.succeeds()?.out();
+    ensure!(shown.contains("pump-17") && shown.contains("MBR"), "{shown}");
+    ensure!(fs::read_dir(card.beside("states/fleet-image"))?.next().is_none());
+    drop(device);
+    let written = fs::read(&backing)?;
+    let image = card.bytes()?;
+    let behind = image.len() - usize::try_from(4 * MIB)?;
+    ensure!(written[behind..image.len()] == image[behind..]);
+    ensure!(written[image.len()..].iter().all(|&byte| byte == OLD));
+    Ok(())
+}
+
+#[test]
+fn a_device_in_use_is_refused() -> Result<()> {
+    let card = Card::gpt(16)?;
+    // A file system without a partition table, of a kind that every kernel mounts.
+    let backing = card.file("backing", vec![0; 16 << 20])?;
+    tool("mkfs.ext4", &["-q", &backing])?;
+    let before = fs::read(&backing)?;
+    let config = card.file("c.json", "{}")?;
+    let mounted = card.name("SD card");
+    fs::create_dir(&mounted)?;
+
+    let device = Loop::over(&backing)?;
+    tool("mount", &["-o", "ro", &device.0, &mounted])?;
+    let refused = || -> Result<()> {
+        for arguments in [
+            ["flash", card.path(), &device.0, "--yes"],
+            ["configure", &device.0, "--config", &config],
+        ] {
+            run(&arguments)?
+                .exits(77)?
+                .says(&format!("{mounted} is mounted from it"))?;
+        }
+        Ok(())
+    };
+    let refused = refused();
+    tool("umount", &[&mounted])?;
+    refused?;
+
+    // The file below it.
+    for arguments in [
+        ["flash", card.path(), &backing, "--yes"],
+        ["configure", &backing, "--config", &config],
+    ] {
+        run(&arguments)?
+            .exits(75)?
+            .says(&format!("is attached to {}", device.0))?;
+    }
+    drop(device);
+    ensure!(fs::read(&backing)? == before);
+    Ok(())
+}
+
+#[test]
+fn a_medium_that_takes_no_more_is_an_error() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let mounted = card.name("mounted");
+    fs::create_dir(&mounted)?;
+    tool("mount", &["-t", "tmpfs", "-o", "size=8M", "tmpfs", &mounted])?;
+    let outcome = || -> Result<()> {
+        let backing = format!("{mounted}/backing");
+        File::create(&backing)?.set_len(64 * MIB)?;
+        let device = Loop::over(&backing)?;
+        // 4 MiB of the image are there, all of it is written without a map.
+        run(&["flash", card.path(), &device.0, "--yes"])?
+            .exits(73)?
+            .says("is no system")?;
+        Ok(())
+    };
+    let outcome = outcome();
+    tool("umount", &[&mounted])?;
+    outcome
+}
+
+#[test]
+fn a_run_that_was_killed_is_done_again() -> Result<()> {
+    let card = Card::gpt(80)?;
+    let target = old_card(&card, size(&card)?)?;
+    let mut child = fleet_image(&["flash", card.path(), &target, "--yes", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line?)?;
+        if line["done"].as_u64() > Some(10 * MIB) {
+            child.kill()?;
+            break;
+        }
+    }
+    ensure!(!child.wait()?.success());
+    // Begun, not ended, and not to be taken for a disk.
+    let now = fs::read(&target)?;
+    ensure!(now[..512].iter().all(|&byte| byte == 0));
+    ensure!(now.last() == Some(&OLD), "it was at its end already");
+    run(&["inspect", &target])?.exits(65)?;
+    run(&["flash", card.path(), &target, "--yes"])?.succeeds()?;
+    ensure!(fs::read(&target)? == card.bytes()?);
+    Ok(())
+}
