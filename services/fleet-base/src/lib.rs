@@ -21,6 +21,7 @@ pub mod pending;
 pub mod proxy;
 pub mod runtime;
 pub mod secret;
+pub mod size;
 pub mod sysctl;
 pub mod udev_rules;
 pub mod watchdog;

@@ -449,7 +449,7 @@ impl Situation<'_> {
             .collect();
         (!unused.is_empty()).then(|| {
             format!(
-                "chronyd does not use {}: its journal says why (journalctl -u chronyd)",
+                "chronyd does not use {}; what it uses, `chronyc sources -a` says",
                 unused.join(", ")
             )
         })

@@ -178,8 +178,8 @@ fn put(overlay: &mut Overlay, wanted: &Wanted, boot: &Partition, image: &Path) -
         Exit::CannotWrite,
         format!(
             "{place} is too full: {} are to be written, {} are free. Remove something from it. Nothing was changed",
-            output::bytes(u64::try_from(needed).unwrap_or(u64::MAX)),
-            free.map_or_else(|_| "fewer bytes".to_owned(), output::bytes),
+            fleet_base::size::bytes(u64::try_from(needed).unwrap_or(u64::MAX)),
+            free.map_or_else(|_| "fewer bytes".to_owned(), fleet_base::size::bytes),
         ),
     ))
 }

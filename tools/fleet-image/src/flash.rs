@@ -17,7 +17,7 @@ use target::{Sum, Target};
 
 use crate::failure::Failure;
 use crate::medium::{Access, Medium};
-use crate::{output, undo};
+use crate::undo;
 
 /// What is written at once.
 const CHUNK: usize = 1 << 20;
@@ -77,8 +77,8 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
             format!(
                 "{} has {}, the image has {}: take a larger one",
                 arguments.device.display(),
-                output::bytes(target.medium.size),
-                output::bytes(size)
+                fleet_base::size::bytes(target.medium.size),
+                fleet_base::size::bytes(size)
             ),
         ));
     }

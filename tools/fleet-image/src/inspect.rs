@@ -58,7 +58,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
             "{}: {}, {}, disk {}",
             medium.path.display(),
             table.kind,
-            output::bytes(medium.size),
+            fleet_base::size::bytes(medium.size),
             table.identity
         ))?;
         let mut rows = vec![["NUMBER", "NAME", "FILE SYSTEM", "LABEL", "START", "SIZE"].map(str::to_owned)];
@@ -100,8 +100,8 @@ fn partition_row(partition: &Partition) -> [String; 6] {
         output::shown(&partition.name),
         partition.file_system.name().to_owned(),
         output::shown(partition.file_system.label()),
-        output::bytes(partition.start),
-        output::bytes(partition.size),
+        fleet_base::size::bytes(partition.start),
+        fleet_base::size::bytes(partition.size),
     ]
 }
 

@@ -12,8 +12,8 @@ use testbed::{Device, Tier};
 const LOOKED: Duration = Duration::from_secs(120);
 const MODE: &str = "fleet journal status --json | sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p'";
 
-#[test]
-fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<()> {
+/// A device that keeps its journal, and the line `before` in it.
+fn with_a_line_on_flash() -> Result<Device> {
     let mut device = Device::boot(Tier::Qemu)
         .config_text(r#"{"persistentLogging": true}"#)
         .start()?;
@@ -21,6 +21,12 @@ fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<(
     device
         .run("logger -t probe before; journalctl --sync")?
         .succeeds()?;
+    Ok(device)
+}
+
+#[test]
+fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<()> {
+    let mut device = with_a_line_on_flash()?;
     // The kernel's own way to try this (Documentation/ABI/testing/sysfs-fs-ext4).
     device
         .run(
@@ -57,13 +63,7 @@ fn a_file_system_error_sends_it_to_ram_and_a_repair_brings_it_back() -> Result<(
 
 #[test]
 fn a_partition_that_cannot_be_mounted_is_repaired_or_costs_only_the_stored_journal() -> Result<()> {
-    let mut device = Device::boot(Tier::Qemu)
-        .config_text(r#"{"persistentLogging": true}"#)
-        .start()?;
-    device.soon(LOOKED, MODE, "persistent")?;
-    device
-        .run("logger -t probe before; journalctl --sync")?
-        .succeeds()?;
+    let mut device = with_a_line_on_flash()?;
 
     // Its first block is torn: no superblock, no label. There are copies of it.
     device

@@ -44,12 +44,14 @@ impl Configuration {
         })
     }
 
-    /// For people: how many keys are in which state, and each that was refused.
+    /// For people: how many keys are in which state, what is wrong, and each key that was refused. A problem is told
+    /// while the keys are still being applied: it does not wait for them.
     pub(super) fn sentence(&self) -> String {
-        if !self.is_applied() {
-            return "being applied for the first time since boot.".to_owned();
-        }
-        let mut sentence = format!("revision {}: {}.", self.0.revision, counts(&self.0.keys));
+        let mut sentence = if self.is_applied() {
+            format!("revision {}: {}.", self.0.revision, counts(&self.0.keys))
+        } else {
+            "being applied for the first time since boot.".to_owned()
+        };
         if !self.0.problem.is_empty() {
             sentence += &format!("\nProblem: {}", self.0.problem);
         }

@@ -50,7 +50,10 @@ impl Logging {
     /// For people.
     pub(super) fn sentence(&self) -> String {
         let journal = &self.0;
-        let (used, most) = (output::bytes(journal.usage), output::bytes(journal.max_use));
+        let (used, most) = (
+            fleet_base::size::bytes(journal.usage),
+            fleet_base::size::bytes(journal.max_use),
+        );
         let is_persistent = journal.mode == "persistent";
         let mut sentence = match (is_persistent, journal.temporary.is_empty()) {
             (true, _) => format!("persistent: on the data partition, {used} of at most {most}."),
@@ -153,7 +156,7 @@ pub(super) async fn purge(json: bool) -> Result<Exit, Failure> {
     }
     output::line(&format!(
         "Removed from the data partition: {}.",
-        output::bytes(freed)
+        fleet_base::size::bytes(freed)
     ))
 }
 

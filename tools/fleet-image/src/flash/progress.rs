@@ -129,7 +129,11 @@ impl Progress {
         if let Some(percent) = self.percent() {
             text += &format!("{percent:3} %  ");
         }
-        text += &format!("{}  {}/s", output::bytes(self.done), output::bytes(speed));
+        text += &format!(
+            "{}  {}/s",
+            fleet_base::size::bytes(self.done),
+            fleet_base::size::bytes(speed)
+        );
         if let Some(left) = self.total.and_then(|total| total.checked_sub(self.done))
             && left > 0
         {
@@ -170,7 +174,7 @@ pub fn done(style: Style, device: &Path, bytes: u64) -> Result<(), Failure> {
         _ => output::line(&format!(
             "{}: {} are written, and read back as they were in the image.",
             device.display(),
-            output::bytes(bytes)
+            fleet_base::size::bytes(bytes)
         )),
     }
 }

@@ -73,7 +73,7 @@ impl Target {
             "{} ({}{})",
             self.medium.path.display(),
             model.unwrap_or_default(),
-            output::bytes(self.medium.size)
+            fleet_base::size::bytes(self.medium.size)
         )
     }
 
@@ -86,7 +86,7 @@ impl Target {
                 format!(
                     "{} has {}, and the image is larger: take a larger one. What is on it now is no system",
                     self.medium.path.display(),
-                    output::bytes(self.medium.size)
+                    fleet_base::size::bytes(self.medium.size)
                 ),
             ));
         }
@@ -180,7 +180,7 @@ impl Target {
             format!(
                 "{path} cannot be {what} at {} ({error}): the card or its reader is broken, or worn out. What is on it now is \
                  no system",
-                output::bytes(place)
+                fleet_base::size::bytes(place)
             ),
         )
     }

@@ -160,7 +160,7 @@ fn sentences(
 ) -> String {
     let mut said = format!("{} entries", counts.entries);
     if let Some(bytes) = bytes {
-        said += &format!(", {}", output::bytes(bytes));
+        said += &format!(", {}", fleet_base::size::bytes(bytes));
     }
     if let Some(path) = path {
         said += &format!(", in {}", path.display());

@@ -14,7 +14,6 @@ use fleet_base::{file, paths};
 
 use super::target::cannot_write;
 use crate::cli::failure::Failure;
-use crate::cli::output;
 
 /// Begins the names of our folders.
 const PREFIX: &str = ".fleet-export-";
@@ -72,7 +71,7 @@ impl Room {
             format!(
                 "there is no room for the journal before it is compressed: it may take {}, in a quarter of the free memory \
                  or on the data partition. --output FILE.journal writes it at once where you say.",
-                output::bytes(needed)
+                fleet_base::size::bytes(needed)
             ),
         ))
     }
@@ -101,7 +100,7 @@ impl Room {
                 Exit::CannotWrite,
                 format!(
                     "the journal takes more than {} of memory: export less of it (--since, --boot)",
-                    output::bytes(limit)
+                    fleet_base::size::bytes(limit)
                 ),
             )),
             _ => Ok(()),
