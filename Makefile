@@ -7,8 +7,8 @@ FUZZ_SECONDS ?= 60
 LIBEXEC := /usr/libexec/fleet
 EXECUTABLES := fleet fleet-certificate fleet-services
 # The names that two of them answer to (services/fleet/src/main.rs, services/fleet-services/src/main.rs).
-PROGRAMS := fleet-authorized-keys fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
-SERVICES := fleet-config fleet-helper fleet-journal fleet-journal-sync fleet-watch
+PROGRAMS := fleet-authorized-keys fleet-helper fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
+SERVICES := fleet-config fleet-journal fleet-journal-sync fleet-watch
 
 .PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
 
