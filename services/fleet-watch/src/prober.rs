@@ -265,7 +265,13 @@ impl Prober {
             return Then::Nothing;
         };
         match message.found {
-            Found::Gateway(gateway, Some(answers)) => put(&mut known.gateways, gateway, answers),
+            Found::Gateway(gateway, Some(answers)) => {
+                if answers && known.gateways.contains(&(gateway, false)) {
+                    // Behind a silent gateway nobody answers: that says nothing of who was asked there.
+                    known.resolvers.retain(|(_, answer)| *answer != Answer::Silent);
+                }
+                put(&mut known.gateways, gateway, answers);
+            }
             // What was known before is as good as nothing new.
             Found::Gateway(_, None) => return Then::Nothing,
             Found::Resolver(resolver, answer) => put(&mut known.resolvers, resolver, answer),

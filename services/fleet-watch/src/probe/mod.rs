@@ -138,14 +138,29 @@ pub(crate) async fn round(target: Target, diagnose: bool, number: u64, messages:
     let mut spent = 0;
     let mut answers: Vec<(IpAddr, Answer)> = Vec::new();
     let mut is_gateway_silent = !target.gateways.is_empty();
+    // Whether a silent resolver or the way to it is at fault is known when the gateways are: they come first.
+    let mut gateways = target.gateways.len();
+    let mut silent = Vec::new();
     while let Some(Ok((found, bytes))) = probes.join_next().await {
         spent += bytes;
         match &found {
-            Found::Gateway(_, answers) => is_gateway_silent &= *answers == Some(false),
+            Found::Gateway(_, answers) => {
+                is_gateway_silent &= *answers == Some(false);
+                gateways -= 1;
+            }
             Found::Resolver(resolver, answer) => answers.push((*resolver, answer.clone())),
             _ => {}
         }
+        if gateways > 0 && matches!(found, Found::Resolver(_, Answer::Silent)) {
+            silent.push(found);
+            continue;
+        }
         send(found).await;
+        if gateways == 0 {
+            for found in silent.drain(..) {
+                send(found).await;
+            }
+        }
     }
     if let (true, false, Some(uri)) = (diagnose, is_gateway_silent, &target.check) {
         // In the order in which a program asks them.
