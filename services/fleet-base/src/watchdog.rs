@@ -31,7 +31,12 @@ pub fn stopping() {
 ///
 /// Without `WatchdogSec=` it never ticks, so that a service run by hand idles without wake-ups. A timer of the
 /// kernel's, because tokio's own wakes up several times on the way to one that is far ahead.
-pub struct Watchdog(Option<pipe::Receiver>);
+pub struct Watchdog(Option<Timer>);
+
+struct Timer {
+    interval: Duration,
+    expired: pipe::Receiver,
+}
 
 impl Watchdog {
     /// Reads `WATCHDOG_USEC` from the environment. Must be called inside a tokio runtime.
@@ -41,7 +46,7 @@ impl Watchdog {
             return Self(None);
         };
         // Never zero, which would switch the timer off.
-        match timer((timeout / 2).max(Duration::from_millis(1))) {
+        match Timer::every((timeout / 2).max(Duration::from_millis(1))) {
             Ok(timer) => Self(Some(timer)),
             Err(error) => {
                 log::error!("cannot feed the watchdog, systemd will end this service: no timer: {error}");
@@ -59,27 +64,36 @@ impl Watchdog {
         };
         loop {
             // Fails only with the runtime; then the missing feed tells systemd.
-            if timer.readable().await.is_err() {
+            if timer.expired.readable().await.is_err() {
                 return std::future::pending().await;
             }
             // Reading resets it; one that has not expired says so (timerfd_create(2)).
-            if timer.try_read(&mut [0; 8]).is_ok() {
+            if timer.expired.try_read(&mut [0; 8]).is_ok() {
                 return send(&[NotifyState::Watchdog]);
             }
         }
     }
+
+    /// Whether it will be fed before that much time is over: what is not urgent then needs no wake-up of its own.
+    #[must_use]
+    pub fn comes_within(&self, pause: Duration) -> bool {
+        self.0.as_ref().is_some_and(|timer| timer.interval <= pause)
+    }
 }
 
-/// A timer that expires every `interval`, on the clock that the watchdog of systemd uses too.
-///
-/// In tokio's pipe reader, which takes whatever read(2) and epoll(7) work on: `AsyncFd`, made for this, has no safe
-/// constructor any more.
-fn timer(interval: Duration) -> io::Result<pipe::Receiver> {
-    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-    let every = Expiration::Interval(TimeSpec::from_duration(interval));
-    timer.set(every, TimerSetTimeFlags::empty())?;
-    pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(timer))
+impl Timer {
+    /// One that expires every `interval`, on the clock that the watchdog of systemd uses too.
+    ///
+    /// In tokio's pipe reader, which takes whatever read(2) and epoll(7) work on: `AsyncFd`, made for this, has no safe
+    /// constructor any more.
+    fn every(interval: Duration) -> io::Result<Self> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let every = Expiration::Interval(TimeSpec::from_duration(interval));
+        timer.set(every, TimerSetTimeFlags::empty())?;
+        let expired = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(timer))?;
+        Ok(Self { interval, expired })
+    }
 }
 
 /// Sends to systemd; without systemd (`NOTIFY_SOCKET` unset) it does nothing.
@@ -95,7 +109,9 @@ mod tests {
 
     #[tokio::test]
     async fn ticks_again_and_again_and_only_then() {
-        let mut watchdog = Watchdog(Some(timer(Duration::from_millis(20)).unwrap()));
+        let mut watchdog = Watchdog(Some(Timer::every(Duration::from_millis(20)).unwrap()));
+        assert!(watchdog.comes_within(Duration::from_millis(20)));
+        assert!(!watchdog.comes_within(Duration::from_millis(19)));
         let start = std::time::Instant::now();
         for _ in 0..3 {
             watchdog.feed().await;
@@ -105,6 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn never_ticks_without_a_watchdog() {
+        assert!(!Watchdog(None).comes_within(Duration::MAX));
         let waited = tokio::time::timeout(Duration::from_millis(20), Watchdog(None).feed()).await;
         assert!(waited.is_err());
     }

@@ -263,8 +263,10 @@ impl Journal {
                 }
             };
             stays = again.map(|_| stays.take().unwrap_or_else(|| activity.begin()));
+            // It looks whenever it feeds the watchdog: what is due later needs no timer.
+            let sooner = again.filter(|pause| !watchdog.comes_within(*pause));
             let pause = async {
-                match again {
+                match sooner {
                     Some(pause) => sleep(pause).await,
                     None => std::future::pending().await,
                 }
