@@ -15,6 +15,8 @@ use crate::image::{self, Need};
 use crate::setup;
 
 mod apply;
+mod connectivity;
+mod example;
 mod flash;
 mod idle;
 mod journal;
@@ -32,6 +34,9 @@ pub struct Arguments {
     /// How often to repeat each timed action.
     #[arg(long, value_name = "N", default_value_t = 10)]
     repeat: usize,
+    /// How many changes of the network are watched; 10000 is what is published.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    transitions: u32,
     /// Measures this part only, into build/bench-PART.json; may be given often [default: all].
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
@@ -44,6 +49,8 @@ enum Part {
     Services,
     /// An edit of config.json: processor time, latency, bytes to the flash.
     Apply,
+    /// A change of the network: latency, memory over many of them, bytes of the probes.
+    Connectivity,
     /// A journal on flash: bytes.
     Journal,
     /// A device at rest: bytes to each partition.
@@ -51,12 +58,19 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Services, Self::Apply, Self::Journal, Self::Idle];
+    const ALL: [Self; 5] = [
+        Self::Services,
+        Self::Apply,
+        Self::Connectivity,
+        Self::Journal,
+        Self::Idle,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Services => "services",
             Self::Apply => "apply",
+            Self::Connectivity => "connectivity",
             Self::Journal => "journal",
             Self::Idle => "idle",
         }
@@ -67,6 +81,7 @@ impl Part {
 enum Measured {
     Services(services::Services),
     Apply(apply::Apply),
+    Connectivity(connectivity::Connectivity),
     Journal(journal::Journal),
     Idle(idle::Idle),
 }
@@ -76,6 +91,7 @@ impl Measured {
         match self {
             Self::Services(services) => services.print(),
             Self::Apply(apply) => apply.print(),
+            Self::Connectivity(connectivity) => connectivity.print(),
             Self::Journal(journal) => journal.print(),
             Self::Idle(idle) => idle.print(),
         }
@@ -85,6 +101,7 @@ impl Measured {
         match self {
             Self::Services(services) => services.json(),
             Self::Apply(apply) => apply.json(),
+            Self::Connectivity(connectivity) => connectivity.json(),
             Self::Journal(journal) => journal.json(),
             Self::Idle(idle) => idle.json(),
         }
@@ -97,7 +114,11 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let image = image::ensure(Need::Disk)?;
     interrupt::handle()?;
     let Arguments {
-        idle, rest, repeat, ..
+        idle,
+        rest,
+        repeat,
+        transitions,
+        ..
     } = *arguments;
     let wanted = |part: &Part| arguments.only.is_empty() || arguments.only.contains(part);
     let checkout = image::checkout()?;
@@ -109,6 +130,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 Measured::Services(services::measure(&image.directory.join("root"), repeat, idle)?)
             }
             Part::Apply => Measured::Apply(apply::measure(&checkout, repeat)?),
+            Part::Connectivity => Measured::Connectivity(connectivity::measure(&checkout, transitions)?),
             Part::Journal => Measured::Journal(journal::measure(idle)?),
             Part::Idle => Measured::Idle(idle::measure(&checkout, rest)?),
         };

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use testbed::{Device, Tier};
 
+use super::example::{Example, microseconds};
 use super::{flash, median, ratio};
-use crate::step::Steps;
 
 /// The job by shell and jq.
 const SHELL: &str = include_str!("apply.sh");
@@ -129,11 +128,9 @@ struct Flash {
 
 /// Measures in a container what is time, and in QEMU what reaches a disk.
 pub(super) fn measure(checkout: &Path, repeat: usize) -> anyhow::Result<Apply> {
-    let latency = build(checkout)?;
+    let latency = Example::build(checkout, "fleet-config", "apply_latency")?;
     let mut device = Device::boot(Tier::Nspawn).start()?;
-    let tools = device.own_run().directory().join("data/bench");
-    fs::create_dir_all(&tools)?;
-    fs::copy(&latency, tools.join("apply_latency")).context("cannot copy the example into the guest")?;
+    let tools = latency.put_into(&device)?;
     fs::write(tools.join("apply.sh"), SHELL)?;
     fs::write(tools.join("whole.json"), WHOLE)?;
 
@@ -226,32 +223,6 @@ impl Apply {
             "flash": flash.collect::<Vec<_>>(),
         })
     }
-}
-
-/// Builds the example that measures from inside the guest, with the same optimisation as the services.
-fn build(checkout: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let steps = Steps::new("bench", checkout.join("build/bench.log"));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "fleet-config",
-        ])
-        .args(["--example", "apply_latency", "--manifest-path"])
-        .arg(checkout.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(checkout.join("target"))
-        // From inside `cargo run` it points to the tools workspace.
-        .env_remove("CARGO_MANIFEST_DIR")
-        .env_remove("CARGO_TARGET_DIR");
-    steps.say("building the example that measures latency");
-    steps.run("example", &command)?;
-    Ok(checkout.join("target/release/examples/apply_latency"))
 }
 
 /// Processor time of the services for one of many edits.
@@ -349,13 +320,6 @@ fn shell(device: &mut Device, edit: &Edit, repeat: usize) -> anyhow::Result<u64>
     }
     device.run("systemctl start fleet-config")?.succeeds()?;
     median(times)
-}
-
-/// The median of what a command prints, one number a line.
-fn microseconds(device: &mut Device, command: &str) -> anyhow::Result<u64> {
-    let text = device.run(command)?.succeeds()?.text();
-    let times: Result<Vec<u64>, _> = text.lines().map(str::parse).collect();
-    median(times.with_context(|| text.clone())?)
 }
 
 /// What reaches the two partitions, counted by the kernel's block layer in QEMU, for each kind of change.
