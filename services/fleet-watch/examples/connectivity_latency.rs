@@ -22,8 +22,9 @@ const BARE: &str = "/org/fleetos/Bench1";
 const MANAGER: &str = "/org/freedesktop/NetworkManager";
 const NAME: &str = "org.freedesktop.NetworkManager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// Longer than fleet-watch waits between two readings, so that each is a first one.
-const PAUSE: Duration = Duration::from_millis(150);
+/// Longer than fleet-watch waits between two readings, twice: what NetworkManager says a moment later is read as well, and
+/// then the next is a first one again.
+const PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -31,7 +31,7 @@ pub(super) fn measure(checkout: &Path, transitions: u32) -> anyhow::Result<Conne
     let mut device = Device::boot(Tier::Nspawn).start()?;
     example.put_into(&device)?;
     let program = "/data/bench/connectivity_latency";
-    let seconds = transitions / 5;
+    let seconds = transitions / 4;
     eprintln!("bench: {transitions} changes of the network, about {seconds} s");
     let observe = |object: &str, count: u32| format!("{program} observe /org/fleetos/{object} {count}");
     let watch = observe("Connectivity1", FIRST);
