@@ -14,6 +14,7 @@ pub mod exit;
 pub mod file;
 pub mod idle;
 pub mod logging;
+pub mod metered_pace;
 pub mod object;
 pub mod paths;
 pub mod peer;

@@ -15,8 +15,8 @@ use zbus::{Connection, Dict, Variant};
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
 use crate::{
-    dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev,
-    upload, vpn,
+    dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, metered_pace,
+    time_sources, udev, upload, vpn,
 };
 
 /// machine-id(5).
@@ -175,6 +175,10 @@ impl Object for Helper {
                     self.admit(Verb::SetDnsFallback, call).await?;
                     let on = call.arguments()?.take()?;
                     return Ok(Some(dns_fallback::set(connection, on).await?.into()));
+                }
+                "SetMeteredPace" => {
+                    self.admit(Verb::SetMeteredPace, call).await?;
+                    metered_pace::set(connection, call.arguments()?.take()?).await?;
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

@@ -27,6 +27,7 @@ pub(crate) enum Verb {
     SetOpenVpn,
     ReadHandshakes,
     SetDnsFallback,
+    SetMeteredPace,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -43,7 +44,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 20] = [
+const TABLE: [(Verb, Caller); 21] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -60,6 +61,7 @@ const TABLE: [(Verb, Caller); 20] = [
     (Verb::SetOpenVpn, Caller::Config),
     (Verb::ReadHandshakes, Caller::Watch),
     (Verb::SetDnsFallback, Caller::Watch),
+    (Verb::SetMeteredPace, Caller::Watch),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -211,6 +213,7 @@ mod tests {
             Verb::SetOpenVpn,
             Verb::ReadHandshakes,
             Verb::SetDnsFallback,
+            Verb::SetMeteredPace,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,

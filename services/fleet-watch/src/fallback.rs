@@ -11,16 +11,12 @@ use std::time::Duration;
 use fleet_base::bus::sentence;
 use fleet_base::dns_fallback::{AVAILABLE, IN_USE, available, resolvers};
 use fleet_base::proxy::helper::HelperProxy;
-use tokio::sync::mpsc;
 use zbus::Connection;
 
+use crate::errand::Errand;
 use crate::finding::Findings;
-use crate::prober::spawn;
 use crate::snapshot::{Connectivity, Network, Snapshot};
 use crate::verdict::{is_uplink, names_are_resolved_by};
-
-/// When the helper is asked again who could not do it.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// Whether the fallback is to be used. It begins only when every configured resolver of every uplink that has a gateway was
 /// asked and none has answered; it ends as soon as one has. What is not known changes nothing.
@@ -50,40 +46,28 @@ pub(crate) fn is_wanted(network: &Network, findings: &Findings, in_use: bool) ->
     some && (in_use || (all_failed && is_reached))
 }
 
-/// What the helper says: the resolvers that are in use then.
-type Reply = zbus::Result<Vec<String>>;
-
 /// Keeps it as it shall be.
 pub(crate) struct Fallback {
     connection: Connection,
     /// Which they may be.
     available: Vec<IpAddr>,
     in_use: Vec<IpAddr>,
-    /// The helper was asked, and has not answered.
-    asked: bool,
-    /// He could not do it: when to ask again.
-    again: Option<Duration>,
-    replies: mpsc::Receiver<Reply>,
-    reply: mpsc::Sender<Reply>,
+    errand: Errand,
 }
 
 impl Fallback {
     pub(crate) fn new(connection: Connection) -> Self {
-        let (reply, replies) = mpsc::channel(1);
         Self {
             connection,
             available: available(Path::new(AVAILABLE)),
             in_use: resolvers(Path::new(IN_USE)),
-            asked: false,
-            again: None,
-            replies,
-            reply,
+            errand: Errand::new(),
         }
     }
 
     /// Whether NetworkManager may have it in the place of the devices' own resolvers.
     pub(crate) const fn covers(&self) -> bool {
-        self.asked || !self.in_use.is_empty()
+        self.errand.is_asked() || !self.in_use.is_empty()
     }
 
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
@@ -95,41 +79,30 @@ impl Fallback {
     /// The configuration may say something else of it.
     pub(crate) fn read_again(&mut self) {
         self.available = available(Path::new(AVAILABLE));
-        self.again = None;
+        self.errand.forget();
     }
 
     /// Has it put in or taken away, if that is not as it should be.
     pub(crate) fn tend(&mut self, snapshot: &Snapshot, findings: &Findings, now: Duration) {
         let Snapshot::Read(network) = snapshot else {
             // A NetworkManager that comes back is read, and this is called then.
-            self.again = None;
+            self.errand.forget();
             return;
         };
         let on = !self.available.is_empty() && is_wanted(network, findings, !self.in_use.is_empty());
         let wanted = if on { self.available.as_slice() } else { &[] };
         if wanted == self.in_use {
-            self.again = None;
-        } else if !self.asked && self.again.is_none_or(|again| again <= now) {
-            self.asked = true;
-            // In case that it comes to something else.
-            self.again = Some(now + AGAIN);
-            let (connection, reply) = (self.connection.clone(), self.reply.clone());
-            spawn(Box::pin(async move {
-                let done = HelperProxy::new(&connection).set_dns_fallback(on).await;
-                // Nobody there: the service ends.
-                let _ = reply.send(done).await;
-            }));
+            self.errand.forget();
+        } else if self.errand.is_due(now) {
+            let connection = self.connection.clone();
+            let work = async move { HelperProxy::new(&connection).set_dns_fallback(on).await };
+            self.errand.send(now, Box::pin(work));
         }
     }
 
     /// Waits for the helper's answer. Cancel-safe.
     pub(crate) async fn replied(&mut self) {
-        // It cannot end: we have an end of it ourselves.
-        let Some(reply) = self.replies.recv().await else {
-            return;
-        };
-        self.asked = false;
-        self.in_use = match reply {
+        self.in_use = match self.errand.replied().await {
             Ok(addresses) => addresses.iter().flat_map(|address| address.parse()).collect(),
             Err(error) => {
                 log::warn!("cannot set the DNS fallback: {}", sentence(&error));
@@ -140,7 +113,7 @@ impl Fallback {
 
     /// When to [`tend`](Self::tend) it again although nothing has changed.
     pub(crate) fn due(&self) -> Option<Duration> {
-        self.again.filter(|_| !self.asked)
+        self.errand.due()
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use crate::budget::Budget;
 use crate::check_uri::CheckUri;
 use crate::finding::{Answer, Check, Findings, Found as Known};
+use crate::pace::is_metered;
 use crate::probe::{self, Found, Message, Target};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
@@ -17,6 +18,8 @@ use crate::verdict::is_uplink;
 
 /// Findings that may wait to be taken.
 const MESSAGES: usize = 8;
+/// What a check of NetworkManager's takes, there and back, headers included: names over two families, and a request.
+const CHECK: u64 = 900;
 
 /// Probes every uplink that has a gateway.
 pub(crate) struct Prober {
@@ -25,6 +28,8 @@ pub(crate) struct Prober {
     findings: Findings,
     settings: Settings,
     budget: Budget,
+    /// NetworkManager's check is slow, because it costs something on one of them.
+    is_slow: bool,
     rounds: u64,
     messages: mpsc::Sender<Message>,
 }
@@ -92,6 +97,7 @@ impl Prober {
             findings: Findings::default(),
             settings,
             budget,
+            is_slow: false,
             rounds: 0,
             messages,
         };
@@ -104,6 +110,7 @@ impl Prober {
 
     /// Takes note of what NetworkManager says now.
     pub(crate) fn follow(&mut self, snapshot: &Snapshot, now: Duration) {
+        self.is_slow = matches!(snapshot, Snapshot::Read(network) if is_metered(network));
         let devices: Vec<(&Network, &Device)> = match snapshot {
             // It says nothing; what was found is still what was found, of what it knew.
             Snapshot::Unreadable(_) => return,
@@ -228,10 +235,16 @@ impl Prober {
             known.budget_spent = false;
             uplink.schedule.begin();
             self.rounds += 1;
-            let diagnose = uplink.check == State::Failed && !is_behind_proxy();
+            // Where it costs nothing we look as often as NetworkManager would.
+            let in_its_place = self.is_slow && !uplink.metered && uplink.check == State::Answered;
+            let diagnose = (in_its_place || uplink.check == State::Failed) && !is_behind_proxy();
+            if !diagnose {
+                known.check = None;
+            }
             let counted = uplink.target.least_bytes();
             if uplink.metered {
-                self.budget.spend(counted);
+                let of_networkmanager = if uplink.check == State::Off { 0 } else { CHECK };
+                self.budget.spend(counted + of_networkmanager);
             }
             let round = probe::round(
                 uplink.target.clone(),
@@ -276,7 +289,7 @@ impl Prober {
             Found::Gateway(_, None) => return Then::Nothing,
             Found::Resolver(resolver, answer) => put(&mut known.resolvers, resolver, answer),
             Found::Check(check, misleading) => {
-                known.check = (uplink.check == State::Failed).then_some(check);
+                known.check = Some(check);
                 known.misleading = misleading;
             }
             Found::End(bytes) => {
@@ -309,6 +322,7 @@ impl Uplink {
             asked.any(|(asked, answer)| asked == resolver && matches!(answer, Answer::Addresses(_)))
         };
         matches!(self.check, State::Answered | State::Off)
+            && !known.is_check_failed()
             && gateways.iter().copied().all(answers)
             && resolvers.iter().all(is_answered)
     }
@@ -324,7 +338,7 @@ impl Uplink {
         match self.check {
             State::Answered => {
                 let own = fallback.is_empty().then(|| known.resolver_fault(resolvers));
-                known.gateway_fault(gateways).is_some() || own.flatten().is_some()
+                known.gateway_fault(gateways).is_some() || own.flatten().is_some() || known.is_check_failed()
             }
             // Inside TLS we see nothing, so there is nothing to disagree about.
             State::Failed => {
@@ -337,6 +351,11 @@ impl Uplink {
 }
 
 impl Known {
+    /// Whether our own request has failed.
+    fn is_check_failed(&self) -> bool {
+        self.check.is_some_and(|check| check != Check::Expected)
+    }
+
     /// Forgets the resolvers that are not asked any more.
     fn forget_others(&mut self, target: &Target) {
         (self.resolvers).retain(|(asked, _)| target.all_resolvers().any(|resolver| resolver == asked));

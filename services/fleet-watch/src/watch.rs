@@ -18,6 +18,7 @@ use crate::budget::Budget;
 use crate::fallback::Fallback;
 use crate::lines::Lines;
 use crate::network_manager::{Reader, check_connectivity};
+use crate::pace::Pace;
 use crate::prober::{Prober, Then, spawn};
 use crate::publish::{Published, write_file};
 use crate::service::{Connectivity, Request};
@@ -48,6 +49,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
 
     let (openvpn, wireguard) = (OpenVpn::follow(), WireGuard::follow(connection));
     let mut fallback = Fallback::new(connection.clone());
+    let mut pace = Pace::new(connection.clone());
     let complete = |snapshot: &mut Snapshot, fallback: &Fallback| {
         wireguard.add_to(snapshot);
         openvpn.add_to(snapshot);
@@ -77,6 +79,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             lines.due(),
             prober.due(),
             fallback.due(),
+            pace.due(),
         ]
         .into_iter()
         .flatten()
@@ -94,6 +97,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 look_again(connection);
                 true
             }
+            () = pace.replied() => false,
             Some(asked) = asked.recv() => {
                 request = Some(asked);
                 prober.again(boot_clock::now());
@@ -111,7 +115,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 let now = boot_clock::now();
                 let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= now);
                 let changed = prober.begin(now);
-                let others = [again, settle.deadline(), lines.due(), fallback.due()];
+                let others = [again, settle.deadline(), lines.due(), fallback.due(), pace.due()];
                 if !(changed || others.into_iter().any(is_due)) {
                     continue;
                 }
@@ -133,11 +137,13 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             if signals.take_configuration_changed() {
                 prober.set(Settings::read(Path::new(paths::RUN_WATCH_SETTINGS)), last_read);
                 fallback.read_again();
+                pace.read_again();
             }
             prober.follow(&snapshot, last_read);
         }
         let now = boot_clock::now();
         fallback.tend(&snapshot, prober.findings(), now);
+        pace.tend(&snapshot, now);
         let verdict = judge(&snapshot, prober.findings());
         if settle.admit(&verdict, &published.verdict, now) || request.is_some() {
             let next = Published::next(Some(&published), verdict, boot_clock::now_us());

@@ -102,6 +102,13 @@ fn the_bus_lets_everybody_read_and_few_call() -> Result<()> {
         .complains("only root and the service")?;
     device
         .run(&format!(
+            "{} {helper} SetMeteredPace b true",
+            as_user("fleet-config")
+        ))?
+        .fails()?
+        .complains("only root and the service")?;
+    device
+        .run(&format!(
             "{} {helper} SetOpenVpn bb true true",
             as_user("fleet-watch")
         ))?

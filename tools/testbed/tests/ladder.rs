@@ -39,6 +39,19 @@ fn ask(device: &mut Device, servers: &str) -> Result<()> {
     Ok(())
 }
 
+/// Brings up another uplink, eth1, behind the first one.
+fn second_uplink(device: &mut Device, metered: &str) -> Result<()> {
+    device.world().second_uplink()?;
+    device
+        .run(&format!(
+            "nmcli connection add type ethernet ifname eth1 con-name second ipv4.method manual \
+             ipv4.addresses 172.31.78.2/24 ipv4.gateway {SECOND_ADDRESS} ipv4.dns {SECOND_ADDRESS} ipv4.route-metric 900 \
+             ipv6.method disabled connection.metered {metered} && nmcli --wait 60 connection up second"
+        ))?
+        .succeeds()?;
+    Ok(())
+}
+
 /// Pulls the cable and plugs it in again, and waits until NetworkManager has noticed both.
 fn replug(device: &mut Device) -> Result<()> {
     device.world().link(Link::Down)?;
@@ -208,14 +221,7 @@ fn a_broken_ipv6_beside_ipv4_costs_nothing() -> Result<()> {
 #[test]
 fn the_better_of_two_uplinks_dies_behind_a_live_link() -> Result<()> {
     let mut device = boot()?;
-    device.world().second_uplink()?;
-    device
-        .run(&format!(
-            "nmcli connection add type ethernet ifname eth1 con-name second ipv4.method manual \
-             ipv4.addresses 172.31.78.2/24 ipv4.gateway {SECOND_ADDRESS} ipv4.dns {SECOND_ADDRESS} ipv4.route-metric 900 \
-             ipv6.method disabled && nmcli --wait 60 connection up second"
-        ))?
-        .succeeds()?;
+    second_uplink(&mut device, "no")?;
     device.soon(PATIENCE, UPLINKS, "eth0 internet none; eth1 internet none")?;
 
     device.world().gateway(Switch::Off)?;
@@ -271,6 +277,44 @@ fn probes_keep_to_their_pace_and_budget() -> Result<()> {
     device.soon(PATIENCE, UPLINKS, "eth0 internet none")?;
     // What is used is kept, once a day.
     device.soon(PATIENCE, "wc -w < /var/lib/fleet/watch/budget", "2")?;
+    Ok(())
+}
+
+#[test]
+fn a_metered_uplink_slows_the_check_and_costs_no_sight_on_the_others() -> Result<()> {
+    const INTERVAL: &str = "NetworkManager --print-config | sed -n 's/^interval=//p'";
+    let mut device = boot()?;
+    device
+        .run("fleet config set os.network.probe.interval 10 && fleet config set os.network.connectivity.interval 600")?
+        .succeeds()?;
+    device.soon(PATIENCE, INTERVAL, "600")?;
+    second_uplink(&mut device, "yes")?;
+    device.soon(PATIENCE, INTERVAL, "3600")?;
+    device.soon(PATIENCE, UPLINKS, "eth0 internet none; eth1 internet none")?;
+    device
+        .run("fleet config set os.network.probe.meteredInterval 1800")?
+        .succeeds()?;
+    device.soon(PATIENCE, INTERVAL, "1800")?;
+
+    // On the other one we ask ourselves meanwhile.
+    let asked = |device: &Device, from: &str| -> Result<usize> {
+        let log = device.world().log("http")?;
+        let ours = log.lines().filter(|line| line.contains("by \"fleet-watch\""));
+        Ok(ours.filter(|line| line.contains(from)).count())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while asked(&device, " 172.31.77.")? < 3 {
+        assert!(Instant::now() < deadline, "no requests of ours in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(asked(&device, " 172.31.78.")?, 0, "on the metered one");
+    device.world().http(Http::Redirect)?;
+    device.soon(PATIENCE, VERDICT, "dns portal offline")?;
+    device.world().http(Http::Ok)?;
+    device.soon(PATIENCE, VERDICT, "internet none online")?;
+
+    device.run("nmcli connection delete second")?.succeeds()?;
+    device.soon(PATIENCE, INTERVAL, "600")?;
     Ok(())
 }
 

@@ -130,7 +130,9 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 Measured::Services(services::measure(&image.directory.join("root"), repeat, idle)?)
             }
             Part::Apply => Measured::Apply(apply::measure(&checkout, repeat)?),
-            Part::Connectivity => Measured::Connectivity(connectivity::measure(&checkout, transitions)?),
+            Part::Connectivity => {
+                Measured::Connectivity(connectivity::measure(&checkout, transitions, rest)?)
+            }
             Part::Journal => Measured::Journal(journal::measure(idle)?),
             Part::Idle => Measured::Idle(idle::measure(&checkout, rest)?),
         };

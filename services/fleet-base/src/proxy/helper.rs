@@ -137,6 +137,11 @@ impl HelperProxy {
         self.0.tell(PATH, NAME, "ReadHandshakes", vec![])
     }
 
+    /// Has NetworkManager's check made at the pace of a metered uplink, or at its own again.
+    pub fn set_metered_pace(&self, on: bool) -> Pending<'_, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "SetMeteredPace", vec![on.into()])
+    }
+
     /// Puts the fallback resolvers in the place of all others, or takes them away again; waits for it. Returns those that are
     /// in use then.
     pub fn set_dns_fallback(&self, on: bool) -> Pending<'_, zbus::Result<Vec<String>>> {

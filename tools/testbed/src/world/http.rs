@@ -101,13 +101,14 @@ fn answer(stream: &TcpStream, mode: &Mutex<Http>, log: &Log) -> std::io::Result<
     let mut reader = BufReader::new(stream.take(LONGEST_HEAD));
     let mut request = String::new();
     reader.read_line(&mut request)?;
-    let mut host = String::new();
+    let (mut host, mut agent) = (String::new(), String::new());
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("host")
-        {
-            host = value.trim().to_owned();
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "host" => value.trim().clone_into(&mut host),
+            "user-agent" => value.trim().clone_into(&mut agent),
+            _ => {}
         }
         line.clear();
     }
@@ -117,7 +118,7 @@ fn answer(stream: &TcpStream, mode: &Mutex<Http>, log: &Log) -> std::io::Result<
         mode => mode,
     };
     log.line(&format!(
-        "{client} -> {address} {host} {:?}: {mode}",
+        "{client} -> {address} {host} {:?} by {agent:?}: {mode}",
         request.trim()
     ));
 
