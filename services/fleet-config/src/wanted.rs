@@ -90,7 +90,7 @@ impl Probes {
         Self {
             interval: asked.interval.map_or(300, ProbeInterval::get),
             metered_interval: asked.metered_interval.map_or(3600, ProbeInterval::get),
-            monthly_budget: asked.monthly_budget.map_or(900_000, ProbeBudget::get),
+            monthly_budget: asked.monthly_budget.map_or(1_200_000, ProbeBudget::get),
         }
     }
 }

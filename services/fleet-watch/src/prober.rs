@@ -19,7 +19,7 @@ use crate::verdict::is_uplink;
 /// Findings that may wait to be taken.
 const MESSAGES: usize = 8;
 /// What a check of NetworkManager's takes, there and back, headers included: names over two families, and a request.
-const CHECK: u64 = 900;
+const CHECK: u64 = 1320;
 
 /// Probes every uplink that has a gateway.
 pub(crate) struct Prober {
@@ -233,6 +233,12 @@ impl Prober {
                 continue;
             }
             known.budget_spent = false;
+            if uplink.metered && uplink.check == State::Answered && uplink.is_settled(known) {
+                // NetworkManager's check says enough, and is paid for.
+                self.budget.spend(CHECK);
+                uplink.schedule.end(now, true, self.settings.metered_interval);
+                continue;
+            }
             uplink.schedule.begin();
             self.rounds += 1;
             // Where it costs nothing we look as often as NetworkManager would.
@@ -311,6 +317,11 @@ impl Prober {
 }
 
 impl Uplink {
+    /// Whether nothing has changed since a round in which nothing was at fault.
+    fn is_settled(&self, known: &Known) -> bool {
+        !self.schedule.is_changed() && self.is_well(known)
+    }
+
     /// Whether nothing is at fault, and nothing unknown.
     fn is_well(&self, known: &Known) -> bool {
         let Target {
@@ -499,5 +510,33 @@ mod tests {
         prober.set(Settings::default(), seconds(20));
         prober.begin(seconds(21));
         assert!(!prober.findings().of("absent0").unwrap().budget_spent);
+    }
+
+    #[tokio::test]
+    async fn a_metered_uplink_that_is_well_is_left_to_networkmanager() {
+        let (mut prober, mut messages) = prober(1_000_000);
+        prober.follow(&snapshot(Connectivity::Full, true), seconds(1));
+        prober.begin(seconds(9));
+        let end = messages.recv().await.unwrap();
+        for found in [
+            Found::Gateway(GATEWAY, Some(true)),
+            Found::Resolver(GATEWAY, Answer::Addresses(Vec::new())),
+        ] {
+            let round = end.round;
+            prober.take(Message { round, found }, seconds(9));
+        }
+        prober.take(end, seconds(10));
+        let next = prober.due().unwrap();
+        assert_eq!(
+            next,
+            seconds(10 + 3600),
+            "after a change it was asked, and was well"
+        );
+        prober.begin(next);
+        assert!(messages.try_recv().is_err(), "no round");
+        assert_eq!(prober.due(), Some(next + seconds(3600)));
+        prober.follow(&snapshot(Connectivity::Limited, true), next + seconds(60));
+        prober.begin(next + seconds(70));
+        assert!(messages.recv().await.is_some(), "after a fault there is one");
     }
 }

@@ -35,6 +35,11 @@ impl Schedule {
         *self = Self::new(now);
     }
 
+    /// Whether something has changed since the last round began.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     pub(crate) const fn due(&self) -> Duration {
         self.due
     }

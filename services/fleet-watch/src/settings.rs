@@ -25,7 +25,7 @@ impl Default for Settings {
         Self {
             interval: Duration::from_secs(300),
             metered_interval: Duration::from_secs(3600),
-            monthly_budget: 900_000,
+            monthly_budget: 1_200_000,
         }
     }
 }

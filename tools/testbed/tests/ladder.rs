@@ -272,7 +272,7 @@ fn probes_keep_to_their_pace_and_budget() -> Result<()> {
         .run("fleet connectivity")?
         .mentions("the data budget of this month")?;
     device
-        .run("fleet config set os.network.probe.monthlyBudget 900000")?
+        .run("fleet config set os.network.probe.monthlyBudget 1200000")?
         .succeeds()?;
     device.soon(PATIENCE, UPLINKS, "eth0 internet none")?;
     // What is used is kept, once a day.
