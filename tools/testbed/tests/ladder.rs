@@ -240,6 +240,33 @@ fn the_better_of_two_uplinks_dies_behind_a_live_link() -> Result<()> {
 }
 
 #[test]
+fn a_dead_default_route_fails_over_and_comes_back_once() -> Result<()> {
+    const ROUTE: &str = "ip -o route get 203.0.113.7 | grep -o 'dev eth[01]'";
+    const INTERFACE: &str = "jq -r '[.interface, .status] | join(\" \")' /run/fleet/connectivity.json";
+    let mut device = boot()?;
+    device
+        .run("fleet config set os.network.probe.interval 10")?
+        .succeeds()?;
+    second_uplink(&mut device, "no")?;
+    device.soon(PATIENCE, UPLINKS, "eth0 internet none; eth1 internet none")?;
+    device.run(ROUTE)?.says("dev eth0")?;
+    let changes = "journalctl -b -u NetworkManager -o cat --no-pager | grep -c 'as default for IPv4'";
+    let before: u32 = device.run(changes)?.text().parse()?;
+
+    // Nobody tells the device.
+    device.world().gateway(Switch::Off)?;
+    device.soon(PATIENCE, ROUTE, "dev eth1")?;
+    device.soon(PATIENCE, INTERFACE, "eth1 online")?;
+    device.world().gateway(Switch::On)?;
+    device.soon(PATIENCE, ROUTE, "dev eth0")?;
+    device.soon(PATIENCE, INTERFACE, "eth0 online")?;
+    device.soon(PATIENCE, UPLINKS, "eth0 internet none; eth1 internet none")?;
+    // There, and back, and no more.
+    device.run(changes)?.says(&(before + 2).to_string())?;
+    Ok(())
+}
+
+#[test]
 fn probes_keep_to_their_pace_and_budget() -> Result<()> {
     let mut device = boot()?;
     // Only the probes ask for this name's address from its own port each time; what counts is that they go on.
