@@ -12,6 +12,7 @@ mod kernel_parameters;
 mod keyfiles;
 mod manager;
 mod memory;
+mod repair;
 mod service;
 mod time_sources;
 mod udev;

@@ -15,8 +15,8 @@ use zbus::{Connection, Dict, Variant};
 use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, WatchdogLimit};
 use crate::verb::{Users, Verb};
 use crate::{
-    dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, time_sources, udev,
-    upload, vpn,
+    dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, repair,
+    time_sources, udev, upload, vpn,
 };
 
 /// machine-id(5).
@@ -175,6 +175,16 @@ impl Object for Helper {
                     self.admit(Verb::SetDnsFallback, call).await?;
                     let on = call.arguments()?.take()?;
                     return Ok(Some(dns_fallback::set(connection, on).await?.into()));
+                }
+                "Repair" => {
+                    self.admit(Verb::Repair, call).await?;
+                    let mut arguments = call.arguments()?;
+                    let (step, subject): (String, String) = (arguments.take()?, arguments.take()?);
+                    repair::repair(connection, &step, &subject).await?;
+                }
+                "Reboot" => {
+                    self.admit(Verb::Reboot, call).await?;
+                    repair::reboot(connection, &call.arguments()?.take::<String>()?).await?;
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

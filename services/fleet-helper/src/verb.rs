@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     SetOpenVpn,
     ReadHandshakes,
     SetDnsFallback,
+    Repair,
+    Reboot,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -43,7 +45,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 20] = [
+const TABLE: [(Verb, Caller); 22] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -60,6 +62,8 @@ const TABLE: [(Verb, Caller); 20] = [
     (Verb::SetOpenVpn, Caller::Config),
     (Verb::ReadHandshakes, Caller::Watch),
     (Verb::SetDnsFallback, Caller::Watch),
+    (Verb::Repair, Caller::Watch),
+    (Verb::Reboot, Caller::Watch),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -211,6 +215,8 @@ mod tests {
             Verb::SetOpenVpn,
             Verb::ReadHandshakes,
             Verb::SetDnsFallback,
+            Verb::Repair,
+            Verb::Reboot,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,
