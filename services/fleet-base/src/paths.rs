@@ -72,8 +72,12 @@ pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
 pub const RUN_WATCH_SETTINGS: &str = "/run/fleet/config/watch.conf";
 /// How much data probes have used on metered uplinks.
 pub const PROBE_BUDGET: &str = "/var/lib/fleet/watch/budget";
+/// The steps of repair that were taken.
+pub const REPAIRS: &str = "/var/lib/fleet/watch/repairs";
 /// How the last run ended, if it ended in order; what notes that this one runs (`fleet-reboot-reason`).
 pub const LAST_RUN: &str = "/var/lib/fleet/reboot/last-run";
+/// The fault of the network that `fleet-helper` restarts the system for; there only then.
+pub const REBOOT_FAULT: &str = "/run/fleet/helper/reboot-fault";
 /// What was noted of the run before this one.
 pub const RUN_LAST_RUN: &str = "/run/fleet/reboot/last-run";
 /// What the kernel panicked of at the end of the last run; absent if it did not, or left nothing.

@@ -37,7 +37,7 @@ pub struct Config {
     pub check_interval: Option<Seconds>,
     /// `os.network.connectivity.response`.
     pub check_response: Option<CheckResponse>,
-    /// `os.network.probe.*`.
+    /// `os.network.probe.*` and `os.network.repair.*`.
     pub probes: Probes,
     /// `os.network.wifi.randomMacAddressScan`.
     pub random_scan_address: Option<bool>,
@@ -136,7 +136,7 @@ impl Vpn {
     }
 }
 
-/// How `fleet-watch` probes; what is not set is the product's.
+/// How `fleet-watch` probes, and what it may repair; what is not set is the product's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probes {
     /// `os.network.probe.interval`.
@@ -145,6 +145,12 @@ pub struct Probes {
     pub metered_interval: Option<ProbeInterval>,
     /// `os.network.probe.monthlyBudget`.
     pub monthly_budget: Option<ProbeBudget>,
+    /// `os.network.repair.enabled`.
+    pub repair: Option<bool>,
+    /// `os.network.repair.after`.
+    pub repair_after: Option<ProbeInterval>,
+    /// `os.network.repair.reboot`.
+    pub repair_reboot: Option<bool>,
 }
 
 impl Probes {
@@ -155,6 +161,9 @@ impl Probes {
             interval: self.interval.or(others.interval),
             metered_interval: self.metered_interval.or(others.metered_interval),
             monthly_budget: self.monthly_budget.or(others.monthly_budget),
+            repair: self.repair.or(others.repair),
+            repair_after: self.repair_after.or(others.repair_after),
+            repair_reboot: self.repair_reboot.or(others.repair_reboot),
         }
     }
 }
@@ -271,6 +280,9 @@ impl Config {
                 monthly_budget: key(document, "os.network.probe.monthlyBudget", |value| {
                     ProbeBudget::try_from(value).map(Some)
                 }),
+                repair: boolean("os.network.repair.enabled"),
+                repair_after: key(document, "os.network.repair.after", probe_interval),
+                repair_reboot: boolean("os.network.repair.reboot"),
             },
             random_scan_address: boolean("os.network.wifi.randomMacAddressScan"),
             timezone: key(document, "os.timezone", timezone),

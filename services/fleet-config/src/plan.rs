@@ -196,7 +196,7 @@ impl fmt::Display for Subject {
             Self::Network => "NetworkManager's configuration is",
             Self::Time => "the time servers are",
             Self::Fallback => "the fallback resolvers are",
-            Self::Probes => "the pace of the connectivity probes is",
+            Self::Probes => "the pace of the connectivity probes, and what may be repaired, are",
             Self::Journal => "persistent logging is",
             Self::Development => "development mode is",
             Self::Timezone => "the time zone is",

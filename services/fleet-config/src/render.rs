@@ -28,7 +28,7 @@ pub(crate) enum File {
     JournalLimits,
     /// For `EnvironmentFile=-` and for login shells.
     Proxy,
-    /// For `fleet-watch`: how it probes.
+    /// For `fleet-watch`: how it probes, and what it may repair. `fleet-helper` reads there whether it may reboot.
     Probes,
     /// For `fleet-regdomain`: the country; `00`, the world domain, for none.
     Country,
@@ -138,9 +138,14 @@ fn probes(probes: Probes) -> String {
         interval,
         metered_interval,
         monthly_budget,
+        repair,
+        repair_after,
+        repair_reboot,
     } = probes;
+    let (repair, repair_reboot) = (u8::from(repair), u8::from(repair_reboot));
     format!(
-        "{HEAD}interval={interval}\nmetered_interval={metered_interval}\nmonthly_budget={monthly_budget}\n"
+        "{HEAD}interval={interval}\nmetered_interval={metered_interval}\nmonthly_budget={monthly_budget}\n\
+         repair={repair}\nrepair_after={repair_after}\nrepair_reboot={repair_reboot}\n"
     )
 }
 
@@ -223,7 +228,8 @@ mod tests {
                 let known = ["#", "[connectivity]", "[global-dns-domain-*]", "enabled=", "uri=", "interval=",
                     "response=", "servers=", "server ", "pool ", "[Journal]", "http_proxy=", "HTTP_PROXY=",
                     "no_proxy=", "NO_PROXY=", "[X-Fleet]", "System", "Max", "RateLimit", "SyncIntervalSec=",
-                    "KeepFree=", "Retention=", "00", "metered_interval=", "monthly_budget="];
+                    "KeepFree=", "Retention=", "00", "metered_interval=", "monthly_budget=",
+                    "repair=", "repair_after=", "repair_reboot="];
                 prop_assert!(line.is_empty() || known.iter().any(|known| line.starts_with(known)), "{line:?}");
                 prop_assert!(!line.chars().any(char::is_control));
             }

@@ -290,7 +290,9 @@ impl Situation<'_> {
             key if self.is_of_the_vpn(key) => vec![&effects.vpn],
             ROOT_CA => vec![&effects.root_ca],
             "os.udevRules" => vec![&effects.udev_rules],
-            key if key.starts_with("os.network.probe.") => vec![&effects.probes],
+            key if key.starts_with("os.network.probe.") || key.starts_with("os.network.repair.") => {
+                vec![&effects.probes]
+            }
             key if key.starts_with("os.network.") => vec![&effects.network],
             key => self.effect_on_system(key).into_iter().collect(),
         }
@@ -320,6 +322,9 @@ impl Situation<'_> {
             "os.network.probe.interval" => Some(json!(wanted.probes.interval)),
             "os.network.probe.meteredInterval" => Some(json!(wanted.probes.metered_interval)),
             "os.network.probe.monthlyBudget" => Some(json!(wanted.probes.monthly_budget)),
+            "os.network.repair.enabled" => Some(json!(wanted.probes.repair)),
+            "os.network.repair.after" => Some(json!(wanted.probes.repair_after)),
+            "os.network.repair.reboot" => Some(json!(wanted.probes.repair_reboot)),
             key if !key.starts_with("os.network.") => self.system_in_force(key),
             // NetworkManager does not say.
             "os.network.wifi.randomMacAddressScan" => wanted.random_scan_address.map(|random| json!(random)),

@@ -273,6 +273,8 @@ mod tests {
             interface: String::new(),
             since: 0,
             uplinks: Vec::new(),
+            repair: Default::default(),
+            repairs: Vec::new(),
         }
     }
 

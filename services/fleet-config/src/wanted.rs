@@ -73,7 +73,7 @@ pub(crate) enum Check {
     },
 }
 
-/// How `fleet-watch` probes.
+/// How `fleet-watch` probes, and what it may repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probes {
     /// Seconds.
@@ -82,6 +82,10 @@ pub(crate) struct Probes {
     pub(crate) metered_interval: u32,
     /// Bytes.
     pub(crate) monthly_budget: u32,
+    pub(crate) repair: bool,
+    /// Seconds.
+    pub(crate) repair_after: u32,
+    pub(crate) repair_reboot: bool,
 }
 
 impl Probes {
@@ -91,6 +95,9 @@ impl Probes {
             interval: asked.interval.map_or(300, ProbeInterval::get),
             metered_interval: asked.metered_interval.map_or(3600, ProbeInterval::get),
             monthly_budget: asked.monthly_budget.map_or(1_200_000, ProbeBudget::get),
+            repair: asked.repair.unwrap_or(true),
+            repair_after: asked.repair_after.map_or(180, ProbeInterval::get),
+            repair_reboot: asked.repair_reboot.unwrap_or(false),
         }
     }
 }

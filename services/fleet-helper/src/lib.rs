@@ -13,6 +13,7 @@ mod keyfiles;
 mod manager;
 mod memory;
 mod metered_pace;
+mod repair;
 mod service;
 mod time_sources;
 mod udev;

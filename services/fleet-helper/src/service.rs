@@ -16,7 +16,7 @@ use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, Watchdo
 use crate::verb::{Users, Verb};
 use crate::{
     dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, metered_pace,
-    time_sources, udev, upload, vpn,
+    repair, time_sources, udev, upload, vpn,
 };
 
 /// machine-id(5).
@@ -179,6 +179,16 @@ impl Object for Helper {
                 "SetMeteredPace" => {
                     self.admit(Verb::SetMeteredPace, call).await?;
                     metered_pace::set(connection, call.arguments()?.take()?).await?;
+                }
+                "Repair" => {
+                    self.admit(Verb::Repair, call).await?;
+                    let mut arguments = call.arguments()?;
+                    let (step, subject): (String, String) = (arguments.take()?, arguments.take()?);
+                    repair::repair(connection, &step, &subject).await?;
+                }
+                "Reboot" => {
+                    self.admit(Verb::Reboot, call).await?;
+                    repair::reboot(connection, &call.arguments()?.take::<String>()?).await?;
                 }
                 "FlushJournal" => {
                     self.admit(Verb::FlushJournal, call).await?;

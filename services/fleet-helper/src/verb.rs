@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     ReadHandshakes,
     SetDnsFallback,
     SetMeteredPace,
+    Repair,
+    Reboot,
     FlushJournal,
     RelinquishJournal,
     TidyJournal,
@@ -44,7 +46,7 @@ pub(crate) enum Caller {
 }
 
 /// Verb → the one user besides root.
-const TABLE: [(Verb, Caller); 21] = [
+const TABLE: [(Verb, Caller); 23] = [
     (Verb::SetHostname, Caller::Config),
     (Verb::ReloadTimeSources, Caller::Config),
     (Verb::SetConnectionProfiles, Caller::Config),
@@ -62,6 +64,8 @@ const TABLE: [(Verb, Caller); 21] = [
     (Verb::ReadHandshakes, Caller::Watch),
     (Verb::SetDnsFallback, Caller::Watch),
     (Verb::SetMeteredPace, Caller::Watch),
+    (Verb::Repair, Caller::Watch),
+    (Verb::Reboot, Caller::Watch),
     (Verb::FlushJournal, Caller::Journal),
     (Verb::RelinquishJournal, Caller::Journal),
     (Verb::TidyJournal, Caller::Journal),
@@ -214,6 +218,8 @@ mod tests {
             Verb::ReadHandshakes,
             Verb::SetDnsFallback,
             Verb::SetMeteredPace,
+            Verb::Repair,
+            Verb::Reboot,
             Verb::FlushJournal,
             Verb::RelinquishJournal,
             Verb::TidyJournal,

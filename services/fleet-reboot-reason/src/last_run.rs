@@ -57,6 +57,8 @@ pub(crate) struct LastRun {
     pub(crate) boot: BootId,
     /// How it ended, if in order.
     pub(crate) end: Option<Request>,
+    /// The fault of the network that a reboot was to repair, a reason of `docs/connectivity.md`; empty for every other end.
+    pub(crate) fault: String,
 }
 
 /// The word for a run without an orderly end.
@@ -69,12 +71,20 @@ const LIMIT: u64 = 128;
 impl LastRun {
     /// A run that begins.
     pub(crate) const fn begun(boot: BootId) -> Self {
-        Self { boot, end: None }
+        Self {
+            boot,
+            end: None,
+            fault: String::new(),
+        }
     }
 
-    /// A run that ends in order.
-    pub(crate) const fn ended(boot: BootId, end: Request) -> Self {
-        Self { boot, end: Some(end) }
+    /// A run that ends in order, to repair this fault of the network if it is not empty.
+    pub(crate) const fn ended(boot: BootId, end: Request, fault: String) -> Self {
+        Self {
+            boot,
+            end: Some(end),
+            fault,
+        }
     }
 
     /// Writes it, durable when this returns.
@@ -88,22 +98,31 @@ impl LastRun {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let (version, boot, end) = (words.next()?, words.next()?, words.next()?);
-        if version != VERSION || words.next().is_some() {
+        let fault = words.next().unwrap_or_default();
+        let is_reason = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        if version != VERSION || words.next().is_some() || !fault.bytes().all(is_reason) {
             return None;
         }
         let boot = BootId::parse(boot)?;
+        if !fault.is_empty() && end != Request::Reboot.as_str() {
+            return None;
+        }
         if end == RUNNING {
             return Some(Self::begun(boot));
         }
         let request = Request::ALL.into_iter().find(|request| request.as_str() == end)?;
-        Some(Self::ended(boot, request))
+        Some(Self::ended(boot, request, fault.to_owned()))
     }
 }
 
 impl fmt::Display for LastRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.end.map_or(RUNNING, Request::as_str);
-        writeln!(f, "{VERSION} {} {end}", self.boot.as_str())
+        write!(f, "{VERSION} {} {end}", self.boot.as_str())?;
+        if !self.fault.is_empty() {
+            write!(f, " {}", self.fault)?;
+        }
+        writeln!(f)
     }
 }
 
@@ -185,10 +204,12 @@ mod tests {
         assert_eq!(Record::read(&path), Record::Absent);
         let id = BootId::parse(ID).unwrap();
         let ends = Request::ALL.map(Some).into_iter().chain([None]);
-        for end in ends {
+        let ends = ends.map(|end| (end, ""));
+        for (end, fault) in ends.chain([(Some(Request::Reboot), "no-device")]) {
             let run = LastRun {
                 boot: id.clone(),
                 end,
+                fault: fault.to_owned(),
             };
             run.write(&path).unwrap();
             assert!(Record::read(&path).is_of(&id));
@@ -216,7 +237,9 @@ mod tests {
             assert_eq!(begin(id("3")), Record::Unreadable);
         }
         // A shutdown that was broken off.
-        LastRun::ended(id("3"), Request::Reboot).write(&record).unwrap();
+        LastRun::ended(id("3"), Request::Reboot, String::new())
+            .write(&record)
+            .unwrap();
         for _ in 0..2 {
             assert_eq!(begin(id("3")), Record::Unreadable);
             assert_eq!(Record::read(&record), Record::Run(LastRun::begun(id("3"))));
@@ -241,6 +264,9 @@ mod tests {
             format!("1 {ID} requested\n"),
             format!("2 {ID} running\n"),
             format!("1 {ID} running more\n"),
+            format!("1 {ID} poweroff no-device\n"),
+            format!("1 {ID} reboot No device\n"),
+            format!("1 {ID} reboot no-device more\n"),
             format!("1  {ID} running\n"),
             format!("1 {} running\n", &ID[1..]),
             format!("1 {} running\n", ID.to_uppercase()),

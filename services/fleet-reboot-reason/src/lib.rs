@@ -21,7 +21,7 @@ use fleet_base::file::{self, Durability};
 use fleet_base::{bus, paths, runtime};
 
 use crate::evidence::Evidence;
-use crate::last_run::{BootId, LastRun};
+use crate::last_run::{BootId, LastRun, Request};
 
 const NAME: &str = "fleet-reboot-reason";
 
@@ -75,19 +75,30 @@ async fn end(boot: BootId) -> Exit {
         Err(error) => Err(error),
     };
     match asked {
-        Ok(Some(request)) => match LastRun::ended(boot, request).write(Path::new(paths::LAST_RUN)) {
-            Ok(()) => Exit::Done,
-            Err(error) => {
-                log::error!("this end will look like a power cut: {error}");
-                Exit::CannotWrite
+        Ok(Some(request)) => {
+            match LastRun::ended(boot, request, fault_of(request)).write(Path::new(paths::LAST_RUN)) {
+                Ok(()) => Exit::Done,
+                Err(error) => {
+                    log::error!("this end will look like a power cut: {error}");
+                    Exit::CannotWrite
+                }
             }
-        },
+        }
         Ok(None) => Exit::Done,
         Err(error) => {
             log::error!("this end will look like a power cut: systemd does not say what it does: {error}");
             Exit::Unavailable
         }
     }
+}
+
+/// The fault of the network that the helper restarts the system for; empty if it does not.
+fn fault_of(request: Request) -> String {
+    let fault = match request {
+        Request::Reboot => file::read_no_follow(Path::new(paths::REBOOT_FAULT), 64).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    String::from_utf8_lossy(&fault).trim_end().to_owned()
 }
 
 /// What `console-tail` found, for `begin`: the kernel's own word for its panic.

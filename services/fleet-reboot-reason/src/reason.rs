@@ -62,6 +62,10 @@ pub(crate) fn judge(record: &Record, evidence: &Evidence) -> Verdict {
         (Reason::Watchdog, detail)
     } else {
         match (end, record) {
+            (_, Record::Run(run)) if !run.fault.is_empty() => {
+                let detail = format!("a reboot was asked for to repair the network: {}", run.fault);
+                (Reason::Requested, detail)
+            }
             (Some(Some(request)), _) => (Reason::Requested, asked(request).to_owned()),
             (Some(None), _) => without_evidence(evidence),
             (None, Record::Unreadable) => (
@@ -138,7 +142,7 @@ mod tests {
             Record::Absent,
             Record::Unreadable,
             Record::Run(LastRun::begun(boot())),
-            Record::Run(LastRun::ended(boot(), Request::Reboot)),
+            Record::Run(LastRun::ended(boot(), Request::Reboot, String::new())),
         ];
         // panic, a watchdog (tells, has reset), the reasons by the records above
         for (panic, dog, reasons) in [

@@ -153,6 +153,7 @@ mod tests {
             kind: Kind::Ethernet,
             state: State::Activated,
             failure: None,
+            hands_off: false,
             carrier: true,
             controller: None,
             address: true,

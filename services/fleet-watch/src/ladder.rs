@@ -119,6 +119,61 @@ closed_list! {
 }
 
 closed_list! {
+    /// A step of the repair ladder, each harder than the one before it. What each does is the helper's.
+    Step {
+        /// Activates the profile of an uplink anew.
+        Reactivate = "reactivate",
+        /// Takes an uplink's device down and up again, and activates its profile.
+        Bounce = "bounce",
+        /// Restarts OpenVPN, or activates WireGuard's profile anew.
+        RestartVpn = "restart-vpn",
+        /// Restarts NetworkManager.
+        RestartNetworkManager = "restart-network-manager",
+        /// Restarts the system.
+        Reboot = "reboot",
+    }
+}
+
+closed_list! {
+    /// What has become of a step.
+    Outcome {
+        /// It was begun, and nothing is known of it yet.
+        Begun = "begun",
+        /// What it was for is well again.
+        Repaired = "repaired",
+        /// It was done, and the fault is there as before.
+        NoEffect = "no-effect",
+        /// It could not be done.
+        Failed = "failed",
+    }
+}
+
+impl Step {
+    /// The step of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Reactivate,
+            Self::Bounce,
+            Self::RestartVpn,
+            Self::RestartNetworkManager,
+            Self::Reboot,
+        ]
+        .into_iter()
+        .find(|step| step.as_str() == name)
+    }
+}
+
+impl Outcome {
+    /// The outcome of this name; of any other, that nothing is known.
+    pub(crate) fn from_name(name: &str) -> Self {
+        [Self::Repaired, Self::NoEffect, Self::Failed]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == name)
+            .unwrap_or(Self::Begun)
+    }
+}
+
+closed_list! {
     /// What operators know from other fleets.
     Status {
         /// The internet is reached, and the VPN where there is one.
@@ -147,11 +202,24 @@ mod tests {
     }
 
     #[test]
+    fn steps_and_outcomes_are_known_by_their_names() {
+        for step in Step::ALL {
+            assert_eq!(Step::from_name(step.as_str()), Some(*step));
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_name(outcome.as_str()), *outcome);
+        }
+        assert_eq!(Step::from_name(""), None);
+    }
+
+    #[test]
     fn every_value_is_documented() {
         let document = include_str!("../../../docs/connectivity.md");
         let names = (Level::ALL.iter().map(|level| level.as_str()))
             .chain(Reason::ALL.iter().map(|reason| reason.as_str()))
-            .chain(Status::ALL.iter().map(|status| status.as_str()));
+            .chain(Status::ALL.iter().map(|status| status.as_str()))
+            .chain(Step::ALL.iter().map(|step| step.as_str()))
+            .chain(Outcome::ALL.iter().map(|outcome| outcome.as_str()));
         for name in names {
             let row = format!("\n| `{name}` |");
             assert!(

@@ -2,7 +2,7 @@
 //!
 //! Follows NetworkManager by its signals, probes what those do not say, and tells which rung of the ladder holds and why
 //! the next does not: signal → [`snapshot`] (read over D-Bus), timer → [`probe`] → [`finding`]; both → [`verdict`] (pure)
-//! → D-Bus, JSON file, journal. See `docs/connectivity.md`.
+//! → D-Bus, JSON file, journal; and → [`repair`] → a step of the helper's. See `docs/connectivity.md`.
 
 mod budget;
 mod check_uri;
@@ -17,6 +17,7 @@ mod pace;
 mod probe;
 mod prober;
 mod publish;
+mod repair;
 mod schedule;
 mod service;
 mod settings;

@@ -26,6 +26,9 @@ const METERED_GUESS_YES: u32 = 3;
 /// `NMDeviceInterfaceFlags`: carrier.
 const FLAG_CARRIER: u32 = 0x1_0000;
 
+/// `NMDeviceStateReason`: somebody ended the connection.
+const STATE_REASON_USER_REQUESTED: u32 = 39;
+
 /// A VPN profile that shall be up whenever there is a network.
 #[derive(Clone, Debug)]
 struct VpnProfile {
@@ -108,7 +111,7 @@ impl Reader {
         let mut interfaces = Vec::new();
         let mut controllers = Vec::new();
         for path in paths {
-            let Some(device) = unless_gone(peer.properties(&path, &of("Device")).await)? else {
+            let Some(mut device) = unless_gone(peer.properties(&path, &of("Device")).await)? else {
                 continue;
             };
             let interface = interface_of(&device);
@@ -124,7 +127,10 @@ impl Reader {
                 primary_interface = Some(interface.clone());
             }
             controllers.push(active.and_then(|active| active.controller.clone()));
+            let state_reason: (u32, u32) = device.take("StateReason").unwrap_or_default();
             let mut device = read_device(peer, &device, kind, interface).await?;
+            device.hands_off |=
+                device.state == State::Inactive && state_reason.1 == STATE_REASON_USER_REQUESTED;
             if !in_use {
                 device.resolver = resolvers.serve(&device.interface);
                 device.resolvers = resolvers.of(&device.interface);
@@ -316,6 +322,7 @@ async fn read_device(
         kind,
         state: State::from_number(device.number("State")),
         failure: None,
+        hands_off: !device.flag_or("Autoconnect", true),
         carrier: device.number("InterfaceFlags") & FLAG_CARRIER != 0,
         controller: None,
         address,

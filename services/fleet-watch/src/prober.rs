@@ -409,6 +409,7 @@ mod tests {
                 kind: Kind::Ethernet,
                 state: DeviceState::Activated,
                 failure: None,
+                hands_off: false,
                 carrier: true,
                 controller: None,
                 address: true,

@@ -5,6 +5,7 @@ use std::path::Path;
 use fleet_base::file::{self, Durability};
 use serde_json::{Value, json};
 
+use crate::repair::{Entry, Repairs};
 use crate::verdict::{Uplink, Verdict};
 
 /// A verdict and since when it holds.
@@ -15,11 +16,12 @@ pub(crate) struct Published {
     pub(crate) since: u64,
     /// The same of each uplink, in the verdict's order.
     uplinks_since: Vec<u64>,
+    pub(crate) repairs: Repairs,
 }
 
 impl Published {
     /// What is published after `verdict` was found at `now`.
-    pub(crate) fn next(before: Option<&Self>, verdict: Verdict, now: u64) -> Self {
+    pub(crate) fn next(before: Option<&Self>, verdict: Verdict, repairs: Repairs, now: u64) -> Self {
         let since = match before {
             Some(before) if same_rung(&before.verdict, &verdict) => before.since,
             _ => now,
@@ -36,6 +38,7 @@ impl Published {
             verdict,
             since,
             uplinks_since,
+            repairs,
         }
     }
 
@@ -72,10 +75,30 @@ pub(crate) fn write_file(path: &Path, published: &Published) -> Result<(), file:
         "interface": interface,
         "since_boottime_us": published.since,
         "uplinks": uplinks,
+        "repair": repairs_json(&published.repairs),
     });
     let line = format!("{document}\n");
     file::write(path, line.as_bytes(), 0o644, Durability::Volatile)?;
     Ok(())
+}
+
+fn repairs_json(repairs: &Repairs) -> Value {
+    let step = |entry: &Entry| {
+        json!({
+            "step": entry.step.as_str(),
+            "subject": entry.subject,
+            "reason": entry.reason,
+            "outcome": entry.outcome.as_str(),
+            "detail": entry.detail,
+            "at": entry.wall,
+        })
+    };
+    json!({
+        "state": repairs.state,
+        "subject": repairs.subject,
+        "next_boottime_us": repairs.at,
+        "steps": repairs.steps.iter().map(step).collect::<Vec<Value>>(),
+    })
 }
 
 fn uplink_json((uplink, since): (&Uplink, u64)) -> Value {
@@ -122,13 +145,16 @@ mod tests {
 
     #[test]
     fn since_is_kept_while_level_and_reason_are_the_same() {
-        let first = Published::next(None, verdict("slow"), 7);
+        let first = Published::next(None, verdict("slow"), Repairs::default(), 7);
         assert_eq!(first.since, 7);
-        let other_words = Published::next(Some(&first), verdict("hung"), 8);
+        let other_words = Published::next(Some(&first), verdict("hung"), Repairs::default(), 8);
         assert_eq!(other_words.since, 7);
         let mut up = verdict("hung");
         up.level = Level::Dns;
-        assert_eq!(Published::next(Some(&other_words), up, 9).since, 9);
+        assert_eq!(
+            Published::next(Some(&other_words), up, Repairs::default(), 9).since,
+            9
+        );
     }
 
     #[test]
@@ -139,9 +165,9 @@ mod tests {
         };
         let since = |published: &Published| published.uplinks().map(|(_, since)| since).collect::<Vec<_>>();
         let both = vec![uplink("eth0", Level::Dns), uplink("wwan0", Level::Internet)];
-        let first = Published::next(None, with(both), 1);
+        let first = Published::next(None, with(both), Repairs::default(), 1);
         let moved = vec![uplink("wwan0", Level::Internet), uplink("eth0", Level::Gateway)];
-        let second = Published::next(Some(&first), with(moved), 2);
+        let second = Published::next(Some(&first), with(moved), Repairs::default(), 2);
         assert_eq!((since(&first), since(&second)), (vec![1, 1], vec![1, 2]));
     }
 
@@ -159,7 +185,11 @@ mod tests {
             uplinks: vec![broken],
             ..judge(&Snapshot::Absent, &Findings::default())
         };
-        write_file(&path, &Published::next(None, absent, 42)).unwrap();
+        let repairs = Repairs {
+            state: "idle",
+            ..Repairs::default()
+        };
+        write_file(&path, &Published::next(None, absent, repairs, 42)).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             concat!(
@@ -167,7 +197,8 @@ mod tests {
                 r#""explanation":"NetworkManager does not run: the kernel's network may still work, but nobody looks "#,
                 r#"after it; see its unit","interface":"","since_boottime_us":42,"uplinks":[{"interface":"eth0","#,
                 r#""level":"internet","reason":"none","explanation":"it works","since_boottime_us":42,"problems":["#,
-                r#"{"reason":"resolver-silent","subject":"192.0.2.1","explanation":"it is silent"}]}]}"#,
+                r#"{"reason":"resolver-silent","subject":"192.0.2.1","explanation":"it is silent"}]}],"#,
+                r#""repair":{"state":"idle","subject":"","next_boottime_us":0,"steps":[]}}"#,
                 "\n"
             )
         );

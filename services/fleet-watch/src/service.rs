@@ -11,6 +11,7 @@ use zbus::{Connection, Variant};
 
 use crate::network_manager;
 use crate::publish::Published;
+use crate::repair::Entry;
 use crate::verdict::{Problem, Uplink};
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
@@ -78,6 +79,24 @@ impl Connectivity {
     }
 }
 
+/// What is done about it: state, subject, and when, microseconds of `CLOCK_BOOTTIME`.
+type RepairState = (String, String, u64);
+
+/// A step that was taken: step, subject, reason, outcome, detail, and when, seconds since 1970.
+type StepRow = (String, String, String, String, String, u64);
+
+fn step_row(entry: &Entry) -> StepRow {
+    let entry = entry.clone();
+    (
+        entry.step.as_str().to_owned(),
+        entry.subject,
+        entry.reason,
+        entry.outcome.as_str().to_owned(),
+        entry.detail,
+        entry.wall,
+    )
+}
+
 /// An uplink as it is on the bus: interface, level, reason, explanation, since; and what is at fault on it: reason,
 /// address, explanation.
 type Row = (String, String, String, String, u64, Vec<(String, String, String)>);
@@ -112,6 +131,15 @@ impl Object for Connectivity {
             "Explanation" => verdict.explanation.clone().into(),
             "Interface" => verdict.interface.clone().into(),
             "Since" => published.since.into(),
+            "Repair" => {
+                let repairs = &published.repairs;
+                let state: RepairState = (repairs.state.to_owned(), repairs.subject.clone(), repairs.at);
+                state.into()
+            }
+            "Repairs" => {
+                let steps = published.repairs.steps.iter().map(step_row);
+                steps.collect::<Vec<StepRow>>().into()
+            }
             "Uplinks" => published.uplinks().map(row).collect::<Vec<Row>>().into(),
             _ => return None,
         })
@@ -131,6 +159,7 @@ impl Object for Connectivity {
 mod tests {
     use super::*;
     use crate::finding::Findings;
+    use crate::repair::Repairs;
     use crate::snapshot::Snapshot;
     use crate::verdict::judge;
 
@@ -138,7 +167,12 @@ mod tests {
     fn the_documented_interface_is_the_one_that_is_served() {
         let (requests, _) = mpsc::channel(1);
         let object = Connectivity::new(
-            Published::next(None, judge(&Snapshot::Absent, &Findings::default()), 0),
+            Published::next(
+                None,
+                judge(&Snapshot::Absent, &Findings::default()),
+                Repairs::default(),
+                0,
+            ),
             requests,
         );
         let mismatches = object::mismatches(&object, include_str!("service.rs"));

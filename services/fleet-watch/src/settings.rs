@@ -1,14 +1,16 @@
-//! What the configuration says of the probes: a file of `fleet-config`'s, read again whenever it has applied something.
+//! What the configuration says of the probes and of repairs: a file of `fleet-config`'s, read again whenever it has applied something.
 
 use std::path::Path;
 use std::time::Duration;
 
 use fleet_base::file;
 
+use crate::repair::Allowed;
+
 /// Far more than the file has.
 const MAX_BYTES: u64 = 4096;
 
-/// How often is probed, and what it may cost.
+/// How often is probed, and what it may cost; and what may be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Between two rounds, while nothing changes and nothing is at fault.
@@ -17,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) metered_interval: Duration,
     /// Bytes in a month, on all uplinks together that are paid by volume.
     pub(crate) monthly_budget: u64,
+    pub(crate) repair: Allowed,
 }
 
 impl Default for Settings {
@@ -26,6 +29,11 @@ impl Default for Settings {
             interval: Duration::from_secs(300),
             metered_interval: Duration::from_secs(3600),
             monthly_budget: 1_200_000,
+            repair: Allowed {
+                repair: true,
+                after: Duration::from_secs(180),
+                reboot: false,
+            },
         }
     }
 }
@@ -47,6 +55,9 @@ impl Settings {
                 "interval" => settings.interval = Duration::from_secs(number.max(1)),
                 "metered_interval" => settings.metered_interval = Duration::from_secs(number.max(1)),
                 "monthly_budget" => settings.monthly_budget = number,
+                "repair" => settings.repair.repair = number > 0,
+                "repair_after" => settings.repair.after = Duration::from_secs(number.max(1)),
+                "repair_reboot" => settings.repair.reboot = number == 1,
                 _ => {}
             }
         }
@@ -69,10 +80,13 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_the_default() {
-        let settings =
-            Settings::parse("# comment\ninterval=60\nmetered_interval=many\nmonthly_budget=7\nother=1\n");
+        let settings = Settings::parse(
+            "# comment\ninterval=60\nmetered_interval=many\nmonthly_budget=7\nrepair_after=60\nrepair_reboot=yes\nother=1\n",
+        );
         assert_eq!(settings.interval(false), Duration::from_secs(60));
         assert_eq!(settings.interval(true), Duration::from_secs(3600));
         assert_eq!(settings.monthly_budget, 7);
+        assert_eq!(settings.repair.after, Duration::from_secs(60));
+        assert!(settings.repair.repair && !settings.repair.reboot);
     }
 }

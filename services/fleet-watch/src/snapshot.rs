@@ -74,6 +74,9 @@ pub(crate) struct Device {
     /// The last activation failed for this reason, and none has succeeded since.
     #[cfg_attr(test, serde(default))]
     pub(crate) failure: Option<Failure>,
+    /// Somebody disconnected it on purpose, or it shall not be connected by itself.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) hands_off: bool,
     /// The kernel says that there is a link.
     #[cfg_attr(test, serde(default))]
     pub(crate) carrier: bool,

@@ -11,4 +11,4 @@ pub(crate) use openvpn::OpenVpn;
 pub(crate) use wireguard::WireGuard;
 
 /// Its name to people, and that of NetworkManager's profile of WireGuard.
-const NAME: &str = "fleet-vpn";
+pub(crate) const NAME: &str = "fleet-vpn";

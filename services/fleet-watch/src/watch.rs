@@ -21,6 +21,7 @@ use crate::network_manager::{Reader, check_connectivity};
 use crate::pace::Pace;
 use crate::prober::{Prober, Then, spawn};
 use crate::publish::{Published, write_file};
+use crate::repair::Repair;
 use crate::service::{Connectivity, Request};
 use crate::settings::Settings;
 use crate::settle::Settle;
@@ -60,10 +61,12 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut last_read = boot_clock::now();
     let settings = Settings::read(Path::new(paths::RUN_WATCH_SETTINGS));
     let budget = Budget::read(Path::new(paths::PROBE_BUDGET), settings.monthly_budget);
+    let mut repair = Repair::new(connection.clone(), &settings, last_read);
     let (mut prober, mut messages) = Prober::new(settings, budget);
     prober.follow(&snapshot, last_read);
     let mut lines = Lines::new();
-    let first = Published::next(None, judge(&snapshot, prober.findings()), boot_clock::now_us());
+    let verdict = judge(&snapshot, prober.findings());
+    let first = Published::next(None, verdict, repair.published(), boot_clock::now_us());
     tell(&mut lines, &first);
     let object = Arc::new(Connectivity::new(first.clone(), requests));
     object::serve(connection, Arc::clone(&object) as _, &Activity::default()).await?;
@@ -80,6 +83,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             prober.due(),
             fallback.due(),
             pace.due(),
+            repair.due(),
         ]
         .into_iter()
         .flatten()
@@ -98,6 +102,10 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 true
             }
             () = pace.replied() => false,
+            reply = repair.replied() => {
+                repair.take_reply(&reply, boot_clock::now());
+                false
+            }
             Some(asked) = asked.recv() => {
                 request = Some(asked);
                 prober.again(boot_clock::now());
@@ -115,7 +123,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 let now = boot_clock::now();
                 let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= now);
                 let changed = prober.begin(now);
-                let others = [again, settle.deadline(), lines.due(), fallback.due(), pace.due()];
+                let others = [again, settle.deadline(), lines.due(), fallback.due(), pace.due(), repair.due()];
                 if !(changed || others.into_iter().any(is_due)) {
                     continue;
                 }
@@ -135,7 +143,9 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 return Ok(());
             }
             if signals.take_configuration_changed() {
-                prober.set(Settings::read(Path::new(paths::RUN_WATCH_SETTINGS)), last_read);
+                let settings = Settings::read(Path::new(paths::RUN_WATCH_SETTINGS));
+                repair.set(&settings, last_read);
+                prober.set(settings, last_read);
                 fallback.read_again();
                 pace.read_again();
             }
@@ -144,9 +154,16 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
         let now = boot_clock::now();
         fallback.tend(&snapshot, prober.findings(), now);
         pace.tend(&snapshot, now);
-        let verdict = judge(&snapshot, prober.findings());
+        let mut verdict = judge(&snapshot, prober.findings());
+        repair.tend(&snapshot, &verdict, now);
+        repair.add_to(&mut verdict);
         if settle.admit(&verdict, &published.verdict, now) || request.is_some() {
-            let next = Published::next(Some(&published), verdict, boot_clock::now_us());
+            let next = Published::next(
+                Some(&published),
+                verdict,
+                repair.published(),
+                boot_clock::now_us(),
+            );
             if next != published {
                 published = next.clone();
                 tell(&mut lines, &published);

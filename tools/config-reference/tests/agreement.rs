@@ -100,6 +100,7 @@ const BEYOND: &[(&str, &str, &str)] = &[
         "to 1000000000 bytes",
         "the same",
     ),
+    ("os.network.repair.after", "10 to 86400 seconds", "the same"),
     ("os.journal.rateLimit.interval", "to 3600 seconds", "the same"),
     ("os.journal.rateLimit.burst", "100 to 1000000", "the same"),
     (

@@ -16,6 +16,13 @@ pub type ProblemRow = (String, String, String);
 /// An uplink: interface, level, reason, explanation, since when (microseconds of `CLOCK_BOOTTIME`), what is at fault.
 pub type UplinkRow = (String, String, String, String, u64, Vec<ProblemRow>);
 
+/// What is done about a fault: `off`, `idle`, `waiting`, `acting` or `spent`, about what, and when next (microseconds of
+/// `CLOCK_BOOTTIME`, 0 for never).
+pub type RepairState = (String, String, u64);
+
+/// A step that was taken: step, subject, reason, outcome, detail, and when (seconds since 1970).
+pub type StepRow = (String, String, String, String, String, u64);
+
 /// The connectivity ladder. The closed lists are in `docs/connectivity.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connectivity {
@@ -33,6 +40,10 @@ pub struct Connectivity {
     pub since: u64,
     /// Every uplink by itself.
     pub uplinks: Vec<UplinkRow>,
+    /// What is done about it.
+    pub repair: RepairState,
+    /// The last steps, the oldest first.
+    pub repairs: Vec<StepRow>,
 }
 
 impl From<Properties> for Connectivity {
@@ -45,6 +56,8 @@ impl From<Properties> for Connectivity {
             interface: properties.text("Interface").to_owned(),
             since: properties.long("Since"),
             uplinks: properties.take("Uplinks").unwrap_or_default(),
+            repair: properties.take("Repair").unwrap_or_default(),
+            repairs: properties.take("Repairs").unwrap_or_default(),
         }
     }
 }

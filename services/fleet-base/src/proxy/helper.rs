@@ -153,6 +153,17 @@ impl HelperProxy {
         })
     }
 
+    /// Takes a step of repair, for an uplink or for something that the step itself names.
+    pub fn repair<'a>(&'a self, step: &'a str, subject: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0
+            .tell(PATH, NAME, "Repair", vec![step.into(), subject.into()])
+    }
+
+    /// Restarts the system because of a fault of the network, if the configuration allows it.
+    pub fn reboot<'a>(&'a self, reason: &'a str) -> Pending<'a, zbus::Result<()>> {
+        self.0.tell(PATH, NAME, "Reboot", vec![reason.into()])
+    }
+
     /// Makes journald store on the data partition.
     pub fn flush_journal(&self) -> Pending<'_, zbus::Result<()>> {
         self.0.tell(PATH, NAME, "FlushJournal", vec![])

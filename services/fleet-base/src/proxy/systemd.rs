@@ -21,6 +21,9 @@ pub const JOURNAL_UPLOAD: &str = "systemd-journal-upload.service";
 /// The unit of the VPN by OpenVPN.
 pub const OPENVPN: &str = "openvpn-client@fleet.service";
 
+/// NetworkManager's.
+pub const NETWORK_MANAGER: &str = "NetworkManager.service";
+
 /// The service manager.
 #[derive(Debug)]
 pub struct ManagerProxy(Peer);
@@ -49,6 +52,12 @@ impl ManagerProxy {
     /// Forgets that a unit failed.
     pub fn reset_failed<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<()>> {
         self.0.tell(PATH, MANAGER, "ResetFailedUnit", vec![name.into()])
+    }
+
+    /// Sends a signal to every process of a unit.
+    pub fn kill_unit<'a>(&'a self, name: &'a str, signal: i32) -> Pending<'a, zbus::Result<()>> {
+        let arguments = vec![name.into(), "all".into(), signal.into()];
+        self.0.tell(PATH, MANAGER, "KillUnit", arguments)
     }
 
     /// Queues a reload job.

@@ -28,6 +28,8 @@ const LISTENING: Duration = Duration::from_millis(200);
 const TRIES: u32 = 10;
 /// When to try again what should not fail.
 const AGAIN: Duration = Duration::from_secs(30);
+/// It tells its byte counts every five minutes: one that said nothing for so long is stuck.
+const QUIET: Duration = Duration::from_secs(330);
 /// More than any line of OpenVPN's has.
 const MAX_LINE: usize = 8 * 1024;
 
@@ -138,6 +140,11 @@ impl OpenVpn {
         loop {
             tokio::select! {
                 ready = stream.ready(Interest::READABLE) => { ready?; }
+                () = sleep(QUIET), if tunnel.expects_word() => {
+                    tunnel.is_stuck();
+                    self.publish(is_wanted().then_some(&*tunnel));
+                    continue;
+                }
                 names = folders.changed() => {
                     if names?.iter().any(|name| name == OPENVPN_CONFIG) {
                         tunnel.renewed();

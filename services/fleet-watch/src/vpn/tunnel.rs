@@ -42,6 +42,16 @@ impl Tunnel {
         self.phase = Phase::Gone;
     }
 
+    /// Whether OpenVPN, if it is not stuck, says something within five minutes.
+    pub(super) fn expects_word(&self) -> bool {
+        self.phase == Phase::Connected && !self.is_silent
+    }
+
+    /// It has not.
+    pub(super) const fn is_stuck(&mut self) {
+        self.is_silent = true;
+    }
+
     /// There is a new configuration: what held against the old one holds no more.
     pub(super) fn renewed(&mut self) {
         *self = Self {

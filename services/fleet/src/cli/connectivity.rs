@@ -1,8 +1,10 @@
 //! `fleet connectivity`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use fleet_base::boot_clock;
 use fleet_base::exit::Exit;
-use fleet_base::proxy::connectivity::{self, Changes, ProblemRow, UplinkRow};
+use fleet_base::proxy::connectivity::{self, Changes, ProblemRow, StepRow, UplinkRow};
 use serde_json::{Value, json};
 
 use super::connection;
@@ -29,6 +31,7 @@ impl Connectivity {
             "interface": self.0.interface,
             "since_boottime_us": self.0.since,
             "uplinks": self.0.uplinks.iter().map(uplink_json).collect::<Vec<_>>(),
+            "repair": self.repair_json(),
         })
     }
 
@@ -48,6 +51,35 @@ impl Connectivity {
         )
     }
 
+    fn repair_json(&self) -> Value {
+        let step = |(step, subject, reason, outcome, detail, at): &StepRow| json!({ "step": step, "subject": subject, "reason": reason, "outcome": outcome, "detail": detail, "at": at });
+        let (state, subject, at) = &self.0.repair;
+        json!({
+            "state": state,
+            "subject": subject,
+            "next_boottime_us": at,
+            "steps": self.0.repairs.iter().map(step).collect::<Vec<_>>(),
+        })
+    }
+
+    /// What is done about it, if anything is.
+    fn repair_line(&self) -> Option<String> {
+        let (state, subject, at) = &self.0.repair;
+        let at = || output::span(at.saturating_sub(boot_clock::now_us()) / 1_000_000);
+        match state.as_str() {
+            "waiting" => Some(format!(
+                "  repair: a step for {subject} in {}, if it is not well by then",
+                at()
+            )),
+            "acting" => Some(format!("  repair: a step for {subject} is being taken")),
+            "spent" => Some(format!(
+                "  repair: every step for {subject} was tried as often as it may be; the next in {}",
+                at()
+            )),
+            _ => None,
+        }
+    }
+
     /// For people who want to know more: every uplink where there are several, and what is at fault.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.sentence()];
@@ -65,6 +97,19 @@ impl Connectivity {
                     .map(|(_, _, explanation)| format!("  ! {explanation}")),
             );
         }
+        for (step, subject, reason, outcome, detail, at) in &self.0.repairs {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let when = output::span(since.map_or(0, |since| since.as_secs()).saturating_sub(*at));
+            let detail = if detail.is_empty() {
+                String::new()
+            } else {
+                format!(": {detail}")
+            };
+            lines.push(format!(
+                "  repair: {when} ago {step} for {subject} ({reason}), {outcome}{detail}"
+            ));
+        }
+        lines.extend(self.repair_line());
         lines
     }
 }

@@ -1,0 +1,219 @@
+//! The repair ladder on the real NetworkManager: each fault made on purpose, and the step that repairs it, or that none is
+//! taken. The only thing that is not as on a device in the field is the wait, by its key.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use testbed::{Device, Dhcp, Dns, Http, Link, Tier};
+
+const VERDICT: &str = "jq -r '[.level, .reason] | join(\" \")' /run/fleet/connectivity.json";
+/// Every step: what was done, for what, why, and what became of it.
+const STEPS: &str = "jq -r '[.repair.steps[] | [.step, .subject, .reason, .outcome] | join(\" \")] | join(\"; \")' \
+                     /run/fleet/connectivity.json";
+const STATE: &str = "jq -r '.repair.state' /run/fleet/connectivity.json";
+const RECHECK: &str = "timeout 30 busctl call org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Recheck \
+                       || true";
+const BOOT: &str = "cat /proc/sys/kernel/random/boot_id";
+const PATIENCE: Duration = Duration::from_secs(150);
+/// Long enough for a step that should not come: the wait is 10 s.
+const LONG: Duration = Duration::from_secs(40);
+const WELL: &str = "internet none";
+
+fn boot(keys: &str) -> Result<Device> {
+    let config =
+        format!(r#"{{"dnsServers": "null", "os": {{"network": {{"repair": {{"after": 10{keys}}}}}}}}}"#);
+    let mut device = Device::boot(Tier::Nspawn).config_text(config).start()?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    device.run(STEPS)?.says("")?;
+    Ok(device)
+}
+
+/// Takes a fault's address away behind NetworkManager's back: nobody but an activation gives it again.
+const LOSE_ADDRESS: &str = "ip address flush dev eth0 scope global";
+
+#[test]
+fn a_lost_address_comes_back_by_a_new_activation() -> Result<()> {
+    let mut device = boot("")?;
+    // Nothing else brings it back.
+    device
+        .run("fleet config set os.network.repair.enabled false")?
+        .succeeds()?;
+    device.soon(PATIENCE, STATE, "off")?;
+    device.run(LOSE_ADDRESS)?.succeeds()?;
+    device.soon(PATIENCE, VERDICT, "carrier no-address")?;
+    sleep(LONG);
+    device.run(VERDICT)?.says("carrier no-address")?;
+    device.run(STEPS)?.says("")?;
+
+    device
+        .run("fleet config set os.network.repair.enabled true")?
+        .succeeds()?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    device.soon(PATIENCE, STEPS, "reactivate eth0 no-address repaired")?;
+    device.run(STATE)?.says("idle")?;
+    device
+        .run("journalctl -b -o cat --no-pager FLEET_REPAIR_STEP=reactivate")?
+        .says("repair: reactivate for eth0, because of no-address\nrepair: eth0 is well after reactivate")?;
+    device
+        .run("fleet connectivity")?
+        .mentions("reactivate for eth0 (no-address), repaired")?;
+    device
+        .run("busctl get-property org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Repairs")?
+        .mentions(r#""reactivate" "eth0" "no-address" "repaired""#)?;
+    device
+        .run("stat -c '%a %U' /var/lib/fleet/watch/repairs && wc -l </var/lib/fleet/watch/repairs")?
+        .says("644 fleet-watch\n1")?;
+    Ok(())
+}
+
+#[test]
+fn what_an_activation_does_not_cure_is_bounced() -> Result<()> {
+    let mut device = boot("")?;
+    device.world().dhcp(Dhcp::Off)?;
+    let profile = "'Wired connection 1'";
+    device
+        .run(&format!(
+            "nmcli connection modify {profile} ipv4.dhcp-timeout 5 && nmcli --wait 30 connection up {profile} || true"
+        ))?
+        .succeeds()?;
+    device.soon(PATIENCE, VERDICT, "carrier no-lease")?;
+    let steps = format!("{STEPS} | cut -d' ' -f1-8");
+    device.soon(
+        PATIENCE,
+        &steps,
+        "reactivate eth0 no-lease no-effect; bounce eth0 no-lease begun",
+    )?;
+    // It was down, for NetworkManager and for the other end of the cable.
+    device
+        .run("journalctl -b -u NetworkManager -o cat --no-pager | grep -c 'eth0.*-> unmanaged'")?
+        .says("1")?;
+    device.world().dhcp(Dhcp::On)?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    device
+        .run("nmcli -g GENERAL.NM-MANAGED,GENERAL.AUTOCONNECT device show eth0")?
+        .says("yes\nyes")?;
+    Ok(())
+}
+
+#[test]
+fn what_is_upstream_or_somebodys_will_is_left_alone() -> Result<()> {
+    let mut device = boot("")?;
+    for (http, dns, verdict) in [
+        (Http::Redirect, Dns::Ok, "dns portal"),
+        (Http::Fault, Dns::Ok, "dns server-fault"),
+        (Http::Silent, Dns::Ok, "dns check-timeout"),
+        (Http::Ok, Dns::Silent, "gateway resolver-silent"),
+        (Http::Ok, Dns::Ok, WELL),
+    ] {
+        device.world().http(http)?;
+        device.world().dns(dns)?;
+        device.run(RECHECK)?.succeeds()?;
+        device.soon(PATIENCE, VERDICT, verdict)?;
+        sleep(LONG);
+        device.run(VERDICT)?.says(verdict)?;
+        device.run(STEPS)?.says("")?;
+        device.run(STATE)?.says("idle")?;
+    }
+    device.world().link(Link::Down)?;
+    device.soon(PATIENCE, VERDICT, "none no-carrier")?;
+    sleep(LONG);
+    device.run(STEPS)?.says("")?;
+    device.world().link(Link::Up)?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    // Two ways to say that it shall be off.
+    for off in ["device disconnect eth0", "connection down 'Wired connection 1'"] {
+        device.run(&format!("nmcli {off}"))?.succeeds()?;
+        device.soon(PATIENCE, VERDICT, "carrier inactive")?;
+        sleep(LONG);
+        device.run(VERDICT)?.says("carrier inactive")?;
+        device.run(STEPS)?.says("")?;
+        device.run("nmcli --wait 60 device connect eth0")?.succeeds()?;
+        device.soon(PATIENCE, VERDICT, WELL)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_network_manager_that_is_down_is_restarted_within_its_budget_over_a_reboot() -> Result<()> {
+    let mut device = boot("")?;
+    device.run("systemctl stop NetworkManager")?.succeeds()?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    let once = "restart-network-manager NetworkManager network-manager-down repaired";
+    device.soon(PATIENCE, STEPS, once)?;
+
+    // Hung: it would not stop either.
+    let pid = device.run("systemctl show -P MainPID NetworkManager")?.text();
+    device
+        .run("systemctl kill --signal=STOP NetworkManager")?
+        .succeeds()?;
+    device.run(RECHECK)?.succeeds()?;
+    device.soon(PATIENCE, STEPS, &format!("{once}; {once}"))?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    let other = device.run("systemctl show -P MainPID NetworkManager")?.text();
+    ensure!(pid != other, "it is the same as before: {pid}");
+
+    // Twice an hour is its bound, and there is nothing else that is allowed.
+    let spent = |device: &mut Device| -> Result<()> {
+        device.run("systemctl stop NetworkManager")?.succeeds()?;
+        device.soon(PATIENCE, STATE, "spent")?;
+        device.run(VERDICT)?.says("none network-manager-down")?;
+        device
+            .run("jq -r .explanation /run/fleet/connectivity.json")?
+            .mentions("was tried, and is not tried again for now")?;
+        device
+            .run("fleet connectivity")?
+            .mentions("tried as often as it may be; the next in")?;
+        device
+            .run("journalctl -b -o cat --no-pager FLEET_REPAIR_OUTCOME=spent | wc -l")?
+            .says("1")?;
+        sleep(LONG);
+        device
+            .run("systemctl is-active NetworkManager || true")?
+            .says("inactive")?;
+        device.run(STEPS)?.says(&format!("{once}; {once}"))?;
+        Ok(())
+    };
+    spent(&mut device)?;
+    // The helper does not take the watcher's word for it.
+    let watch = "setpriv --reuid=fleet-watch --regid=fleet-watch --init-groups";
+    let helper = "busctl call org.fleetos.Helper1 /org/fleetos/Helper1 org.fleetos.Helper1";
+    device
+        .run(&format!("{watch} {helper} Reboot s network-manager-down"))?
+        .fails()?
+        .complains("os.network.repair.reboot does not allow it")?;
+
+    device.reboot()?;
+    device.soon(PATIENCE, VERDICT, WELL)?;
+    spent(&mut device)?;
+    Ok(())
+}
+
+#[test]
+fn a_reboot_is_the_last_step_and_needs_the_key() -> Result<()> {
+    let mut device = boot(r#", "reboot": true"#)?;
+    let before = device.run(BOOT)?.text();
+    // Until the next boot.
+    device
+        .run("systemctl mask --runtime NetworkManager && systemctl stop NetworkManager")?
+        .succeeds()?;
+    let deadline = Instant::now() + 4 * PATIENCE;
+    loop {
+        ensure!(Instant::now() < deadline, "no reboot");
+        match device.run(BOOT) {
+            Ok(now) if now.clone().succeeds().is_ok() && now.text() != before => break,
+            _ => sleep(Duration::from_secs(2)),
+        }
+    }
+    device.soon(4 * PATIENCE, VERDICT, WELL)?;
+    let failed = "restart-network-manager NetworkManager network-manager-down failed";
+    device.soon(
+        PATIENCE,
+        STEPS,
+        &format!("{failed}; {failed}; reboot NetworkManager network-manager-down repaired"),
+    )?;
+    device
+        .run("jq -r '.reason + \": \" + .detail' /run/fleet/reboot-reason.json")?
+        .says("requested: a reboot was asked for to repair the network: network-manager-down")?;
+    Ok(())
+}
