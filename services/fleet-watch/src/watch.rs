@@ -19,7 +19,7 @@ use crate::fallback::Fallback;
 use crate::lines::Lines;
 use crate::network_manager::{Reader, check_connectivity};
 use crate::prober::{Prober, Then, spawn};
-use crate::publish::{Published, write_file};
+use crate::publish::{Published, write_file, write_status};
 use crate::service::{Connectivity, Request};
 use crate::settings::Settings;
 use crate::settle::Settle;
@@ -167,10 +167,12 @@ fn look_again(connection: &Connection) {
     }));
 }
 
-/// Tells the journal and the file. A file that cannot be written is said, and the bus still has the verdict.
+/// Tells the journal and the files. One that cannot be written is said, and the bus still has the verdict.
 fn tell(lines: &mut Lines, published: &Published) {
     lines.tell(&published.verdict, boot_clock::now());
-    if let Err(error) = write_file(Path::new(paths::CONNECTIVITY), published) {
+    let written = write_file(Path::new(paths::CONNECTIVITY), published);
+    let status = write_status(Path::new(paths::CONNECTIVITY_STATUS), published.verdict.status);
+    for error in [written.err(), status.err()].into_iter().flatten() {
         log::warn!("{error}");
     }
 }
