@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_base::alarm::Alarm;
+use fleet_base::clock_step::ClockStep;
 use fleet_base::idle::Activity;
 use fleet_base::watchdog::{self, Watchdog};
 use fleet_base::{boot_clock, object, paths};
@@ -42,6 +43,7 @@ const REQUESTS: usize = 4;
 pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut watchdog = Watchdog::from_environment();
     let mut alarm = Alarm::new()?;
+    let clock = ClockStep::watch()?;
     let signals = Signals::subscribe(connection).await?;
     let mut reader = Reader::new(connection.clone());
     let (requests, mut asked) = mpsc::channel(REQUESTS);
@@ -93,6 +95,13 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 // What the check found was found through others.
                 look_again(connection);
                 true
+            }
+            () = clock.wait() => {
+                // What failed for its certificate's sake may not now.
+                log::info!("the clock was set");
+                look_again(connection);
+                prober.again(boot_clock::now());
+                continue;
             }
             Some(asked) = asked.recv() => {
                 request = Some(asked);
