@@ -47,6 +47,9 @@ passwd --quiet --lock root
 # The day of the last change is the day of the build: left out, because 0 would mean "change it now".
 sed -i 's/^root:[^:]*:/root:*:/; s/^\([^:]*:[^:]*\):[0-9]*:/\1::/' /etc/shadow
 
+# The clock is never before the day of the image, as OpenEmbedded's package of systemd has it (systemd(1), /usr/lib/clock-epoch).
+: >/usr/lib/clock-epoch
+
 # No unit may want to update /etc or /var of a root that is never written.
 touch /etc/.updated /var/.updated
 

@@ -41,6 +41,7 @@ do_install() {
 SYSTEMD_SERVICE:${PN} = "fleet-config.service \
                          fleet-console-tail.service \
                          fleet-host-keys.service \
+                         fleet-last-time.timer \
                          fleet-reboot-reason.service \
                          fleet-watch.service"
 

@@ -68,6 +68,8 @@ pub const UDEV_RULES: &str = "/run/udev/rules.d";
 pub const UDEV_CONTROL: &str = "/run/udev/control";
 /// The published connectivity (reached by people as `/run/fleet/connectivity.json`).
 pub const CONNECTIVITY: &str = "/run/fleet/watch/connectivity.json";
+/// A folder with one file, named for the published status: `fleet-connectivity@.path` looks for it.
+pub const CONNECTIVITY_STATUS: &str = "/run/fleet/watch/status";
 /// What the configuration says of the probes of `fleet-watch`.
 pub const RUN_WATCH_SETTINGS: &str = "/run/fleet/config/watch.conf";
 /// How much data probes have used on metered uplinks.

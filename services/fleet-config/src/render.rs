@@ -113,7 +113,8 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
 }
 
-/// chrony.conf(5), `sourcedir`: `server`, `pool` and `peer` lines.
+/// chrony.conf(5), `sourcedir`: `server`, `pool` and `peer` lines. `trust`: where they and a server that a lease names
+/// disagree, they are right.
 fn time_sources(time: &Time) -> String {
     let mut text = HEAD.to_owned();
     let (kind, sources) = match time {
@@ -121,7 +122,7 @@ fn time_sources(time: &Time) -> String {
         Time::Pools(pools) => ("pool", pools),
     };
     for source in sources {
-        let _ = writeln!(text, "{kind} {source} iburst");
+        let _ = writeln!(text, "{kind} {source} iburst trust");
     }
     text
 }

@@ -67,7 +67,8 @@ impl Answer {
 pub(crate) enum Check {
     /// What it should; or, over TLS, which is not looked into, it took the connection.
     Expected,
-    /// Over TLS: it took the connection, and the clock is before the day on which the system was made.
+    /// Over TLS: it took the connection, and the clock is before the day on which the system was made, or far from what the
+    /// server says.
     ClockWrong,
     /// Something else.
     Portal,

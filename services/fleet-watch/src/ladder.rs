@@ -99,7 +99,7 @@ closed_list! {
         CheckTimeout = "check-timeout",
         /// It, or somebody on the way, breaks the connection.
         CheckReset = "check-reset",
-        /// The check goes over TLS, and the clock is wrong: no certificate is valid yet.
+        /// The check goes over TLS, and the clock is wrong: no certificate is valid by it.
         ClockWrong = "clock-wrong",
         /// It answers that it has a fault of its own (HTTP 5xx).
         ServerFault = "server-fault",

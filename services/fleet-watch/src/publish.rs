@@ -1,10 +1,12 @@
 //! What is published of a verdict, and the JSON file. The journal's lines are in [`crate::lines`].
 
+use std::fs::File;
 use std::path::Path;
 
 use fleet_base::file::{self, Durability};
 use serde_json::{Value, json};
 
+use crate::ladder::Status;
 use crate::repair::{Entry, Repairs};
 use crate::verdict::{Uplink, Verdict};
 
@@ -101,6 +103,22 @@ fn repairs_json(repairs: &Repairs) -> Value {
     })
 }
 
+/// Leaves one file in the folder, named for the status: a rename, so that there is no moment without one, and what an
+/// earlier run left does not stay.
+///
+/// # Errors
+/// [`file::Error::Write`].
+pub(crate) fn write_status(folder: &Path, status: Status) -> Result<(), file::Error> {
+    let path = folder.join(status.as_str());
+    let written = file::names(folder).and_then(|names| {
+        for name in names.iter().filter(|name| *name != status.as_str()) {
+            std::fs::rename(folder.join(name), &path)?;
+        }
+        File::options().create(true).append(true).open(&path)
+    });
+    written.map(drop).map_err(|error| file::Error::Write(path, error))
+}
+
 fn uplink_json((uplink, since): (&Uplink, u64)) -> Value {
     let problems: Vec<Value> = (uplink.problems.iter())
         .map(|problem| {
@@ -169,6 +187,22 @@ mod tests {
         let moved = vec![uplink("wwan0", Level::Internet), uplink("eth0", Level::Gateway)];
         let second = Published::next(Some(&first), with(moved), Repairs::default(), 2);
         assert_eq!((since(&first), since(&second)), (vec![1, 1], vec![1, 2]));
+    }
+
+    #[test]
+    fn one_file_is_there_whatever_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || file::names(folder.path()).unwrap();
+        for left in [&[][..], &["offline"], &["vpn-only", "offline", "other"]] {
+            for name in left {
+                File::create(folder.path().join(name)).unwrap();
+            }
+            for status in [Status::Offline, Status::Online, Status::Online] {
+                write_status(folder.path(), status).unwrap();
+                assert_eq!(names(), [status.as_str()]);
+            }
+        }
+        assert!(write_status(&folder.path().join("none"), Status::Online).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_base::alarm::Alarm;
+use fleet_base::clock_step::ClockStep;
 use fleet_base::idle::Activity;
 use fleet_base::watchdog::{self, Watchdog};
 use fleet_base::{boot_clock, object, paths};
@@ -20,7 +21,7 @@ use crate::lines::Lines;
 use crate::network_manager::{Reader, check_connectivity};
 use crate::pace::Pace;
 use crate::prober::{Prober, Then, spawn};
-use crate::publish::{Published, write_file};
+use crate::publish::{Published, write_file, write_status};
 use crate::repair::Repair;
 use crate::service::{Connectivity, Request};
 use crate::settings::Settings;
@@ -44,6 +45,7 @@ const REQUESTS: usize = 4;
 pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut watchdog = Watchdog::from_environment();
     let mut alarm = Alarm::new()?;
+    let clock = ClockStep::watch()?;
     let signals = Signals::subscribe(connection).await?;
     let mut reader = Reader::new(connection.clone());
     let (requests, mut asked) = mpsc::channel(REQUESTS);
@@ -105,6 +107,13 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             reply = repair.replied() => {
                 repair.take_reply(&reply, boot_clock::now());
                 false
+            }
+            () = clock.wait() => {
+                // What failed for its certificate's sake may not now.
+                log::info!("the clock was set");
+                look_again(connection);
+                prober.again(boot_clock::now());
+                continue;
             }
             Some(asked) = asked.recv() => {
                 request = Some(asked);
@@ -190,10 +199,12 @@ fn look_again(connection: &Connection) {
     }));
 }
 
-/// Tells the journal and the file. A file that cannot be written is said, and the bus still has the verdict.
+/// Tells the journal and the files. One that cannot be written is said, and the bus still has the verdict.
 fn tell(lines: &mut Lines, published: &Published) {
     lines.tell(&published.verdict, boot_clock::now());
-    if let Err(error) = write_file(Path::new(paths::CONNECTIVITY), published) {
+    let written = write_file(Path::new(paths::CONNECTIVITY), published);
+    let status = write_status(Path::new(paths::CONNECTIVITY_STATUS), published.verdict.status);
+    for error in [written.err(), status.err()].into_iter().flatten() {
         log::warn!("{error}");
     }
 }

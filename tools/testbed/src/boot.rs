@@ -65,6 +65,7 @@ pub struct Boot {
     timeout: Duration,
     firmware: Firmware,
     medium: Medium,
+    clock: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ impl Boot {
             timeout: tier.default_timeout(),
             firmware: Firmware::Uefi,
             medium: Medium::default(),
+            clock: None,
         }
     }
 
@@ -136,6 +138,14 @@ impl Boot {
         self
     }
 
+    /// In QEMU: the machine's clock (RTC) has this time (`2016-02-29T12:00:00`, UTC) whenever it is switched on, as if it
+    /// had no battery; it keeps it over a reboot.
+    #[must_use]
+    pub fn clock(mut self, time: impl Into<String>) -> Self {
+        self.clock = Some(time.into());
+        self
+    }
+
     /// Boots and waits until the guest has settled.
     pub fn start(self) -> Result<Device> {
         let mut device = self.power_on()?;
@@ -157,6 +167,7 @@ impl Boot {
                 &boot,
                 self.firmware,
                 &self.medium,
+                self.clock,
             )?),
         };
         Device::power_on(guest, run, self.timeout)

@@ -58,6 +58,7 @@ pub(crate) struct Qemu {
     disk: PathBuf,
     is_recorded: bool,
     firmware: Firmware,
+    clock: Option<String>,
     cgroup: PathBuf,
     agent: Agent,
     process: Option<Process>,
@@ -76,6 +77,7 @@ impl Qemu {
         boot: &Path,
         firmware: Firmware,
         medium: &Medium,
+        clock: Option<String>,
     ) -> Result<Self> {
         let layout = Layout::read(reference)?;
         let disk = match &medium.image {
@@ -104,6 +106,7 @@ impl Qemu {
             disk,
             is_recorded: medium.is_recorded,
             firmware,
+            clock,
             cgroup,
             agent,
             process: None,
@@ -134,6 +137,9 @@ impl Qemu {
             "768",
         ]);
         command.args(["-display", "none", "-device", "virtio-rng-pci"]);
+        if let Some(clock) = &self.clock {
+            command.args(["-rtc", &format!("base={clock}")]);
+        }
         match &self.firmware {
             Firmware::Uefi => {
                 let flash = |number, options: &str| format!("if=pflash,unit={number},format=raw,{options}");

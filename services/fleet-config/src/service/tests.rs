@@ -523,7 +523,7 @@ async fn a_device_boots_is_edited_and_network_manager_comes_and_goes() {
         "NetworkManager is not called, the journal is as wanted"
     );
     let sources = std::fs::read_to_string(test.path("run/chrony/fleet.sources")).unwrap();
-    assert!(sources.ends_with("pool pool.example iburst\n"), "{sources}");
+    assert!(sources.ends_with("pool pool.example iburst trust\n"), "{sources}");
     assert_eq!(row(&config, "hostname").await.0, "applied");
     assert_eq!(row(&config, "ntpServers").await.0, "refused");
     let waiting = row(&config, "os.network.connectivity.uri").await;

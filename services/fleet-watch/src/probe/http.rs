@@ -1,4 +1,5 @@
-//! One request to the connectivity check's server, to see what is in the way.
+//! One request to the connectivity check's server, to see what is in the way; and if that is inside TLS, one for what time
+//! it has.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,11 +14,18 @@ use crate::finding::Check;
 
 /// How long it may take, all in all.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Of the answer only its first line is of interest.
-const LONGEST: usize = 512;
+/// Of that, how long for the server's time.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
+/// Of the answer only its first line is of interest, or its head.
+const LONGEST: usize = 2048;
 /// The segments of a short connection that carry nothing, with TCP's options.
 const SEGMENTS: u64 = 9;
 const TCP: u64 = 32;
+const PORT: u16 = 80;
+const DAY: u64 = 86_400;
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// What came of it, and about how many bytes it took.
 pub(super) async fn ask(interface: &Interface, address: IpAddr, uri: &CheckUri) -> (Check, u64) {
@@ -49,37 +57,101 @@ async fn request(
     uri: &CheckUri,
     carried: &mut u64,
 ) -> io::Result<Check> {
-    let address = interface.address(address, uri.port);
+    let stream = connect(interface, address, uri.port).await?;
+    if uri.tls {
+        drop(stream);
+        return Ok(inside_tls(interface, address, uri, carried).await);
+    }
+    let CheckUri { path, authority, .. } = uri;
+    let answer = answer(&stream, &["GET ", path], authority, b"\n", carried).await?;
+    // Nothing more is of interest, and no connection is left behind.
+    Ok(judge(&answer))
+}
+
+async fn connect(interface: &Interface, address: IpAddr, port: u16) -> io::Result<TcpStream> {
+    let address = interface.address(address, port);
     let socket = match address {
         std::net::SocketAddr::V4(_) => TcpSocket::new_v4()?,
         std::net::SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.bind_device(Some(interface.name.as_bytes()))?;
-    let stream = socket.connect(address).await?;
-    if uri.tls {
-        // What is said inside is NetworkManager's to judge.
-        return Ok(if is_clock_wrong() {
-            Check::ClockWrong
-        } else {
-            Check::Expected
-        });
-    }
-    let CheckUri { path, authority, .. } = uri;
+    socket.connect(address).await
+}
+
+/// Sends a request and returns the answer's beginning, as far as `end`.
+async fn answer(
+    stream: &TcpStream,
+    what: &[&str; 2],
+    host: &str,
+    end: &[u8],
+    carried: &mut u64,
+) -> io::Result<Vec<u8>> {
+    let [method, path] = what;
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: fleet-watch\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "{method}{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: fleet-watch\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     *carried += u64::try_from(request.len()).unwrap_or(u64::MAX);
-    write(&stream, request.as_bytes()).await?;
-    let answer = first_line(&stream, carried).await?;
-    // Nothing more is of interest, and no connection is left behind.
-    Ok(judge(&answer))
+    write(stream, request.as_bytes()).await?;
+    read_to(stream, end, carried).await
+}
+
+/// What is said inside is NetworkManager's to judge, and did not please it. That the certificate is not valid for our
+/// clock can be told by the clock alone.
+async fn inside_tls(interface: &Interface, address: IpAddr, uri: &CheckUri, carried: &mut u64) -> Check {
+    let now = SystemTime::now();
+    if is_before_image(now) {
+        return Check::ClockWrong;
+    }
+    let asked = timeout(TIME_LIMIT, time_of(interface, address, uri, carried)).await;
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let today = i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX);
+    match asked {
+        // A day and more, wherever in the day each of them is.
+        Ok(Ok(Some(day))) if day.abs_diff(today) > 1 => Check::ClockWrong,
+        _ => Check::Expected,
+    }
 }
 
 /// Whether the clock is before the day on which this executable was made: then no certificate of today is valid yet.
-/// Whether it is right otherwise, only time servers know.
-fn is_clock_wrong() -> bool {
+fn is_before_image(now: SystemTime) -> bool {
     let made = std::fs::metadata("/proc/self/exe").and_then(|executable| executable.modified());
-    made.is_ok_and(|made| SystemTime::now() < made)
+    made.is_ok_and(|made| now < made)
+}
+
+/// The day that the server says it is, where it speaks HTTP too: on its ordinary port, because few servers say anything
+/// but that they want TLS on the other.
+async fn time_of(
+    interface: &Interface,
+    address: IpAddr,
+    uri: &CheckUri,
+    carried: &mut u64,
+) -> io::Result<Option<i64>> {
+    *carried += SEGMENTS * (ip_header(&interface.address(address, PORT)) + TCP);
+    let stream = connect(interface, address, PORT).await?;
+    let head = answer(&stream, &["HEAD ", "/"], &uri.host, b"\r\n\r\n", carried).await?;
+    Ok(date(&head))
+}
+
+/// The day in an answer's `Date` (RFC 9110 section 5.6.7; the two obsolete forms are not read), in days since 1970.
+fn date(head: &[u8]) -> Option<i64> {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| {
+        line.get(..5)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"date:"))
+    })?;
+    let value = std::str::from_utf8(line.get(5..)?).ok()?;
+    let mut words = value.split_ascii_whitespace().skip(1);
+    let day: u8 = words.next()?.parse().ok()?;
+    let name = words.next()?;
+    let month = MONTHS.iter().position(|month| *month == name)?;
+    let year: u16 = words.next()?.parse().ok()?;
+    // Years that begin in March, so that the leap day is the last.
+    let (year, month) = match month {
+        0 | 1 => (i64::from(year) - 1, month + 10),
+        _ => (i64::from(year), month - 2),
+    };
+    let months = i64::try_from((153 * month + 2) / 5).ok()?;
+    Some(365 * year + year / 4 - year / 100 + year / 400 + months + i64::from(day) - 719_469)
 }
 
 async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
@@ -94,11 +166,11 @@ async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The beginning of the answer, as far as its first line.
-async fn first_line(stream: &TcpStream, carried: &mut u64) -> io::Result<Vec<u8>> {
+/// The beginning of the answer, as far as `end`.
+async fn read_to(stream: &TcpStream, end: &[u8], carried: &mut u64) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
-    let mut piece = [0; LONGEST];
-    while !answer.contains(&b'\n') && answer.len() < LONGEST {
+    let mut piece = [0; 512];
+    while !answer.windows(end.len()).any(|piece| piece == end) && answer.len() < LONGEST {
         stream.readable().await?;
         match stream.try_read(&mut piece) {
             // Hung up without a word.
@@ -153,5 +225,29 @@ mod tests {
             assert_eq!(judge(line.as_bytes()), check, "{line:?}");
         }
         assert_eq!(judge(&[0xff, 0xfe, b'\n']), Check::Portal);
+    }
+
+    #[test]
+    fn dates() {
+        for (line, day) in [
+            ("Date: Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("date:Sun, 06 Nov 1994 08:49:37 GMT", Some(9075)),
+            ("date: Sun, 06 Nov 1994 08:49:37 GMT", Some(9075)),
+            ("DATE: Thu, 29 Feb 2024 23:59:59 GMT", Some(19_782)),
+            ("Date: Fri, 01 Mar 2024 00:00:00 GMT", Some(19_783)),
+            ("Date: Thu, 31 Dec 2026 00:00:00 GMT", Some(20_818)),
+            ("Date: Fri, 01 Jan 2027 00:00:00 GMT", Some(20_819)),
+            ("Date: Tue, 01 Mar 2100 00:00:00 GMT", Some(47_541)),
+            ("Date: Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Date: Sun, 06 Nov", None),
+            ("Date: Sun, 06 Nov 99999 08:49:37 GMT", None),
+            ("Date: Sun, 999 Nov 1994 08:49:37 GMT", None),
+            ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ] {
+            let head = format!("HTTP/1.1 400 Bad Request\r\nServer: x\r\n{line}\r\n\r\n");
+            assert_eq!(date(head.as_bytes()), day, "{line}");
+        }
+        assert_eq!(date(b"Date: \xff"), None);
+        assert_eq!(date(b""), None);
     }
 }

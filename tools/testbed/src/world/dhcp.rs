@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest::tail;
 use crate::world::Dhcp;
-use crate::world::network::{ADDRESS, INTERFACE, POOL};
+use crate::world::network::{ADDRESS, FALSE_TIME, INTERFACE, POOL};
 
 /// How long dnsmasq may take to listen.
 const STARTING: Duration = Duration::from_secs(10);
@@ -101,9 +101,14 @@ impl Server {
             .arg(match self.mode {
                 // Without a value it is left out; without the option it would be dnsmasq's own address.
                 Dhcp::NoGateway => "--dhcp-option=option:router".to_owned(),
-                Dhcp::On | Dhcp::Off => format!("--dhcp-option=option:router,{ADDRESS}"),
+                _ => format!("--dhcp-option=option:router,{ADDRESS}"),
             })
             .arg(format!("--dhcp-option=option:dns-server,{ADDRESS}"))
+            .args(match self.mode {
+                Dhcp::TimeServer => Some(format!("--dhcp-option=option:ntp-server,{ADDRESS}")),
+                Dhcp::FalseTimeServer => Some(format!("--dhcp-option=option:ntp-server,{FALSE_TIME}")),
+                _ => None,
+            })
             .arg(format!(
                 "--dhcp-leasefile={}",
                 self.directory.join("leases").display()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use nix::sys::socket;
@@ -21,6 +21,8 @@ const PORT: u16 = 80;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// No request line or header of an honest client is longer.
 const LONGEST_HEAD: u64 = 16 * 1024;
+/// How far back [`Http::Past`] is.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const PORTAL: &str = "http://portal.example/login";
 
 /// The HTTP server.
@@ -131,7 +133,7 @@ fn answer(stream: &TcpStream, mode: &Mutex<Http>, log: &Log) -> std::io::Result<
         return Ok(socket::setsockopt(&stream, socket::sockopt::Linger, &linger)?);
     }
     let mut stream = stream;
-    match response(mode, &request, &host) {
+    match response(mode, &request, &host, SystemTime::now()) {
         Some(response) => stream.write_all(response.as_bytes())?,
         // Holds the line until the client hangs up.
         None => stream.set_read_timeout(None)?,
@@ -144,18 +146,25 @@ fn answer(stream: &TcpStream, mode: &Mutex<Http>, log: &Log) -> std::io::Result<
 }
 
 /// What is sent; nothing for silence.
-fn response(mode: Http, request: &str, host: &str) -> Option<String> {
-    const HEAD: &str = "Connection: close\r\nCache-Control: no-store\r\n";
+fn response(mode: Http, request: &str, host: &str, now: SystemTime) -> Option<String> {
+    let date = match mode {
+        Http::Past => now - YEAR,
+        _ => now,
+    };
+    let head = format!(
+        "Connection: close\r\nCache-Control: no-store\r\nDate: {}\r\n",
+        httpdate::fmt_http_date(date)
+    );
     let page = |status: &str, extra: &str, body: &str| {
         let body_or_none = if request.starts_with("HEAD ") { "" } else { body };
         let length = body.len();
         format!(
-            "HTTP/1.1 {status}\r\n{HEAD}{extra}Content-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body_or_none}"
+            "HTTP/1.1 {status}\r\n{head}{extra}Content-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body_or_none}"
         )
     };
     match mode {
         // RFC 9110 15.3.5: a 204 has neither a body nor a Content-Length.
-        Http::Ok => Some(format!("HTTP/1.1 204 No Content\r\n{HEAD}\r\n")),
+        Http::Ok | Http::Past => Some(format!("HTTP/1.1 204 No Content\r\n{head}\r\n")),
         Http::Redirect if host == "portal.example" => {
             Some(page("200 OK", "", "<html>Please log in.</html>\n"))
         }
@@ -180,25 +189,36 @@ mod tests {
 
     #[test]
     fn no_content_has_no_body_and_no_length() {
-        let answer = response(Http::Ok, "GET / HTTP/1.1", "x").unwrap();
+        let answer = response(Http::Ok, "GET / HTTP/1.1", "x", SystemTime::UNIX_EPOCH).unwrap();
         assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n") && answer.ends_with("\r\n\r\n"));
         assert!(!answer.contains("Content-Length"));
     }
 
     #[test]
     fn portal_leads_to_its_own_page() {
-        let answer = response(Http::Redirect, "GET / HTTP/1.1", "check.example").unwrap();
+        let answer = response(
+            Http::Redirect,
+            "GET / HTTP/1.1",
+            "check.example",
+            SystemTime::UNIX_EPOCH,
+        )
+        .unwrap();
         assert!(answer.contains("Location: http://portal.example/login\r\n"));
         assert!(
-            response(Http::Redirect, "GET /login HTTP/1.1", "portal.example")
-                .unwrap()
-                .contains("200 OK")
+            response(
+                Http::Redirect,
+                "GET /login HTTP/1.1",
+                "portal.example",
+                SystemTime::UNIX_EPOCH
+            )
+            .unwrap()
+            .contains("200 OK")
         );
     }
 
     #[test]
     fn head_gets_the_length_without_the_body() {
-        let answer = response(Http::Wrong, "HEAD / HTTP/1.1", "x").unwrap();
+        let answer = response(Http::Wrong, "HEAD / HTTP/1.1", "x", SystemTime::UNIX_EPOCH).unwrap();
         assert!(answer.ends_with("\r\n\r\n") && answer.contains("Content-Length: 49\r\n"));
     }
 }

@@ -28,7 +28,7 @@ mod serve;
 mod time;
 
 pub(crate) use link::{CARD, SOCKET};
-pub use network::{ADDRESS, INTERFACE, SECOND_ADDRESS};
+pub use network::{ADDRESS, FALSE_TIME, INTERFACE, SECOND_ADDRESS};
 pub(crate) use network::{GUEST_INTERFACE, GUEST_MAC};
 
 /// What process 1 of a run says once the world is there.
@@ -103,6 +103,7 @@ modes! {
     Ok = "ok", "answers every request with 204 and no body";
     Redirect = "redirect", "answers 302 to a login page, as a captive portal does";
     Wrong = "wrong", "answers 200 with a page that nobody asked for";
+    Past = "past", "answers every request with 204, and that it is a year ago";
     Fault = "fault", "answers 503, as a server with a fault of its own does";
     Silent = "silent", "accepts connections and never answers";
     Reset = "reset", "accepts connections and resets them at the request";
@@ -125,6 +126,8 @@ modes! {
     Dhcp, "dhcp":
     On = "on", "there is one";
     NoGateway = "no-gateway", "there is one, and its leases have no gateway";
+    TimeServer = "time-server", "there is one, and its leases name the world as the time server";
+    FalseTimeServer = "false-time-server", "there is one, and its leases name a time server that is a year ahead";
     Off = "off", "there is none; a lease that was given stays valid";
 }
 

@@ -20,6 +20,8 @@ pub const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 78, 1);
 const SECOND_GUEST_INTERFACE: &str = "eth1";
 /// Where a lying DNS server leads to.
 pub(super) const LIE: Ipv4Addr = Ipv4Addr::new(10, 66, 66, 66);
+/// Where a time server is a year ahead.
+pub const FALSE_TIME: Ipv4Addr = Ipv4Addr::new(10, 66, 66, 67);
 /// The prefix that is on the link.
 pub(super) const PREFIX: u8 = 24;
 /// The addresses that DHCP gives away.

@@ -1,4 +1,4 @@
-//! A time server (NTP, RFC 5905, as a server of stratum 1) on the world's own address.
+//! A time server (NTP, RFC 5905, as a server of stratum 1) on the world's own address, and a false one on another.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use crate::world::serve::locked;
-use crate::world::{ADDRESS, Time};
+use crate::world::{ADDRESS, FALSE_TIME, Time};
 
 const PORT: u16 = 123;
 /// A packet without extensions (RFC 5905 section 7.3).
@@ -17,12 +17,23 @@ const LENGTH: usize = 48;
 const TO_UNIX: u64 = 2_208_988_800;
 /// How far ahead [`Time::Ahead`] is.
 const AHEAD: Duration = Duration::from_secs(3600);
+/// How far ahead the false server is.
+const FALSE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Starts to serve.
 pub(super) fn start(mode: Arc<Mutex<Time>>) -> Result<()> {
-    // Of one address: an answer from another than the one that was asked is no answer.
-    let address: (Ipv4Addr, u16) = (ADDRESS, PORT);
-    let socket = UdpSocket::bind(address).context("cannot listen on the NTP port")?;
+    serve(ADDRESS, move || match *locked(&mode) {
+        Time::Off => None,
+        Time::On => Some(Duration::ZERO),
+        Time::Ahead => Some(AHEAD),
+    })?;
+    serve(FALSE_TIME, || Some(FALSE))
+}
+
+/// Serves on one address: an answer from another than the one that was asked is no answer. `ahead` is asked at each
+/// request how far ahead the time is that is told.
+fn serve(address: Ipv4Addr, ahead: impl Fn() -> Option<Duration> + Send + 'static) -> Result<()> {
+    let socket = UdpSocket::bind((address, PORT)).context("cannot listen on the NTP port")?;
     thread::spawn(move || {
         let mut packet = [0; 512];
         loop {
@@ -31,11 +42,7 @@ pub(super) fn start(mode: Arc<Mutex<Time>>) -> Result<()> {
                 continue;
             };
             let received = SystemTime::now();
-            let answer = match *locked(&mode) {
-                Time::Off => None,
-                Time::On => answer(&packet[..length], received, Duration::ZERO),
-                Time::Ahead => answer(&packet[..length], received, AHEAD),
-            };
+            let answer = ahead().and_then(|ahead| answer(&packet[..length], received, ahead));
             if let Some(answer) = answer {
                 // A client that went away is no news.
                 let _ = socket.send_to(&answer, client);

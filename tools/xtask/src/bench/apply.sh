@@ -50,7 +50,7 @@ if {
 } | replace "$folder/NetworkManager.conf"; then
     busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Reload u 1
 fi
-if for server in $ntp; do echo "server $server iburst"; done | replace "$folder/fleet.sources"; then
+if for server in $ntp; do echo "server $server iburst trust"; done | replace "$folder/fleet.sources"; then
     chronyc reload sources >/dev/null
 fi
 name=${hostname:-${uuid:0:7}}
