@@ -273,8 +273,6 @@ mod tests {
             interface: String::new(),
             since: 0,
             uplinks: Vec::new(),
-            repair: Default::default(),
-            repairs: Vec::new(),
         }
     }
 

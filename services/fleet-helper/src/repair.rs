@@ -165,11 +165,7 @@ async fn restart_vpn(connection: &Connection) -> bus::Result<()> {
             "somebody has stopped OpenVPN: start it, or take os.vpn away".to_owned(),
         ));
     }
-    match systemd.finish("RestartUnit", OPENVPN, LIMIT).await.as_deref() {
-        Ok("active" | "activating") => Ok(()),
-        Ok(state) => Err(failed(place, &format!("{OPENVPN} is {state}"))),
-        Err(error) => Err(failed(place, &sentence(error))),
-    }
+    restart(&systemd, OPENVPN, LIMIT, place).await
 }
 
 /// Restarts NetworkManager; one that does not answer is killed, because it would not stop either.
@@ -186,13 +182,14 @@ async fn restart_network_manager(connection: &Connection) -> bus::Result<()> {
     // Whether it may be started again so soon is not systemd's to say here.
     let _ = systemd.reset_failed(NETWORK_MANAGER).await;
     let limit = LIMIT.saturating_sub(ANSWER);
-    match systemd
-        .finish("RestartUnit", NETWORK_MANAGER, limit)
-        .await
-        .as_deref()
-    {
-        Ok("active" | "activating") => Ok(()),
-        Ok(state) => Err(failed(place, &format!("{NETWORK_MANAGER} is {state}"))),
+    restart(&systemd, NETWORK_MANAGER, limit, place).await
+}
+
+/// Restarts a unit. One that takes longer than is waited for goes on, and will be seen when it is there.
+async fn restart(systemd: &ManagerProxy, unit: &str, limit: Duration, place: &str) -> bus::Result<()> {
+    match systemd.finish("RestartUnit", unit, limit).await.as_deref() {
+        Ok("active" | "activating") | Err(zbus::Error::InputOutput(_)) => Ok(()),
+        Ok(state) => Err(failed(place, &format!("{unit} is {state}"))),
         Err(error) => Err(failed(place, &sentence(error))),
     }
 }

@@ -100,6 +100,23 @@ fn the_bus_lets_everybody_read_and_few_call() -> Result<()> {
         ))?
         .fails()?
         .complains("only root and the service")?;
+    for call in ["Repair ss reactivate eth0", "Reboot s no-device"] {
+        device
+            .run(&format!("{} {helper} {call}", as_user("fleet-config")))?
+            .fails()?
+            .complains("only root and the service")?;
+    }
+    // Its own verbs, within their rules.
+    for (call, rule) in [
+        ("Repair ss reactivate ../eth0", "not the name of an interface"),
+        ("Repair ss restart ssh", "there is no step"),
+        ("Reboot s no-device", "os.network.repair.reboot does not allow it"),
+    ] {
+        device
+            .run(&format!("{} {helper} {call}", as_user("fleet-watch")))?
+            .fails()?
+            .complains(rule)?;
+    }
     device
         .run(&format!(
             "{} {helper} SetMeteredPace b true",

@@ -459,3 +459,44 @@ fn a_vpn_that_does_not_come_up_is_taken_back() -> Result<()> {
         .says("0")?;
     server.kill(&device)
 }
+
+#[test]
+fn an_openvpn_that_hangs_is_restarted_and_one_that_was_stopped_is_not() -> Result<()> {
+    let server = Server::new("hang")?;
+    let text = config(&server.client("ca", "device", "")?, "");
+    let text = text.replacen(r#""network": {"#, r#""network": {"repair": {"after": 10}, "#, 1);
+    let mut device = Device::boot(Tier::Nspawn).config_text(text).start()?;
+    server.start(&device, "server", "")?;
+    soon(&mut device, &server, UP)?;
+    let steps = "jq -r '[.repair.steps[] | [.step, .subject, .reason, .outcome] | join(\" \")] | join(\"; \")' \
+                 /run/fleet/connectivity.json";
+    let pid = device
+        .run("systemctl show -P MainPID openvpn-client@fleet")?
+        .text();
+    device
+        .run("systemctl kill --signal=STOP openvpn-client@fleet")?
+        .succeeds()?;
+    // It tells its bytes every five minutes.
+    let restarted = "restart-vpn fleet-vpn vpn-silent repaired";
+    device.soon(Duration::from_secs(360) + PATIENCE, steps, restarted)?;
+    soon(&mut device, &server, UP)?;
+    let other = device
+        .run("systemctl show -P MainPID openvpn-client@fleet")?
+        .text();
+    ensure!(pid != other, "it is the same as before: {pid}");
+
+    // Somebody stops it: that is said, and not undone.
+    device.run("systemctl stop openvpn-client@fleet")?.succeeds()?;
+    device.soon(
+        PATIENCE,
+        steps,
+        &format!("{restarted}; restart-vpn fleet-vpn vpn-down failed"),
+    )?;
+    device
+        .run("fleet connectivity")?
+        .mentions("somebody has stopped OpenVPN")?;
+    device
+        .run("systemctl is-active openvpn-client@fleet || true")?
+        .says("inactive")?;
+    server.kill(&device)
+}

@@ -40,10 +40,15 @@ pub struct Connectivity {
     pub since: u64,
     /// Every uplink by itself.
     pub uplinks: Vec<UplinkRow>,
-    /// What is done about it.
-    pub repair: RepairState,
+}
+
+/// What is done about a fault. Apart from the rest, because only people ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// What is done now.
+    pub state: RepairState,
     /// The last steps, the oldest first.
-    pub repairs: Vec<StepRow>,
+    pub steps: Vec<StepRow>,
 }
 
 impl From<Properties> for Connectivity {
@@ -56,8 +61,6 @@ impl From<Properties> for Connectivity {
             interface: properties.text("Interface").to_owned(),
             since: properties.long("Since"),
             uplinks: properties.take("Uplinks").unwrap_or_default(),
-            repair: properties.take("Repair").unwrap_or_default(),
-            repairs: properties.take("Repairs").unwrap_or_default(),
         }
     }
 }
@@ -69,6 +72,19 @@ impl From<Properties> for Connectivity {
 #[inline(never)]
 pub fn read(connection: &Connection) -> Pending<'_, zbus::Result<Connectivity>> {
     Box::pin(async move { Ok(Peer::new(connection, NAME).properties(PATH, NAME).await?.into()) })
+}
+
+/// Asks the watcher, also for what it repairs.
+///
+/// # Errors
+/// The watcher is not there, or does not answer in time.
+pub async fn read_all(connection: &Connection) -> zbus::Result<(Connectivity, Repairs)> {
+    let mut properties = Peer::new(connection, NAME).properties(PATH, NAME).await?;
+    let repairs = Repairs {
+        state: properties.take("Repair").unwrap_or_default(),
+        steps: properties.take("Repairs").unwrap_or_default(),
+    };
+    Ok((properties.into(), repairs))
 }
 
 /// What says that the watcher has published something new.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::record::{Record, Time};
 use super::table::{Thing, steps};
-use crate::ladder::{Level, Outcome, Reason, Step};
+use crate::ladder::{Level, Outcome, Reason, Status, Step};
 use crate::snapshot::{Kind, Snapshot, Trouble, VpnState};
 use crate::verdict::Verdict;
 use crate::vpn;
@@ -80,7 +80,9 @@ impl View {
         wireguard: bool,
         record: &Record,
     ) -> Self {
-        let carries = verdict.level >= Level::Internet || verdict.reason == Reason::NotChecked;
+        let carries = verdict.level >= Level::Internet
+            || verdict.status == Status::VpnOnly
+            || verdict.reason == Reason::NotChecked;
         let system = |name: &str, is_ill: bool| Subject {
             name: name.to_owned(),
             health: if is_ill {
@@ -378,7 +380,6 @@ fn soonest<'n>(place: &mut Option<(Duration, &'n str)>, at: Duration, name: &'n 
 mod tests {
     use super::*;
     use crate::finding::Findings;
-    use crate::ladder::Status;
     use crate::verdict::{Uplink, judge};
 
     const AFTER: u64 = 180;
@@ -572,7 +573,7 @@ mod tests {
         for reason in Reason::ALL {
             for level in Level::ALL {
                 let view = view(&[("eth0", *level, *reason)]);
-                let taken = Bench::new().suffer(&view, ALL, 3 * 86_400);
+                let taken = Bench::new().suffer(&view, ALL, 86_400);
                 let reboots = taken.iter().filter(|(_, step)| *step == Step::Reboot).count();
                 // Those two have no uplink in a real verdict, and no link.
                 let own = matches!(reason, Reason::NetworkManagerDown | Reason::NoDevice);

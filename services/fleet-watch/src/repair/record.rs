@@ -81,18 +81,20 @@ impl Record {
 
     /// How many seconds of running it takes until the step is within its bounds. 0: it is.
     pub(crate) fn seconds_until(&self, step: Step, time: Time) -> u64 {
-        let mut ages: Vec<u64> = (self.entries.iter())
+        let ages: Vec<u64> = (self.entries.iter())
             .filter(|entry| entry.step == step)
             .map(|entry| entry.age(time))
             .collect();
-        ages.sort_unstable();
         let (hour, day) = bounds(step);
-        // The last so many are what the bound is about: until the oldest of them is out of the span.
-        [(hour, HOUR), (day, DAY)]
-            .into_iter()
-            .filter_map(|(bound, span)| ages.get(bound - 1).map(|age| span.saturating_sub(*age)))
-            .max()
-            .unwrap_or(0)
+        let mut until = 0;
+        for (bound, span) in [(hour, HOUR), (day, DAY)] {
+            // The last so many are what the bound is about: until the oldest of them is out of the span.
+            let is_oldest = |age: &&u64| ages.iter().filter(|other| other <= age).count() >= bound;
+            if let Some(oldest) = ages.iter().filter(is_oldest).min() {
+                until = until.max(span.saturating_sub(*oldest));
+            }
+        }
+        until
     }
 
     /// How many steps in a row did not repair this, within a day.

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_base::boot_clock;
 use fleet_base::exit::Exit;
-use fleet_base::proxy::connectivity::{self, Changes, ProblemRow, StepRow, UplinkRow};
+use fleet_base::proxy::connectivity::{self, Changes, ProblemRow, Repairs, StepRow, UplinkRow};
 use serde_json::{Value, json};
 
 use super::connection;
@@ -13,12 +13,13 @@ use super::output;
 
 /// How far the device reaches.
 #[derive(PartialEq, Eq)]
-pub(super) struct Connectivity(connectivity::Connectivity);
+pub(super) struct Connectivity(connectivity::Connectivity, Repairs);
 
 impl Connectivity {
     /// Asks the watcher.
     pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
-        connectivity::read(connection).await.map(Self)
+        let (reach, repairs) = connectivity::read_all(connection).await?;
+        Ok(Self(reach, repairs))
     }
 
     /// For scripts.
@@ -53,18 +54,18 @@ impl Connectivity {
 
     fn repair_json(&self) -> Value {
         let step = |(step, subject, reason, outcome, detail, at): &StepRow| json!({ "step": step, "subject": subject, "reason": reason, "outcome": outcome, "detail": detail, "at": at });
-        let (state, subject, at) = &self.0.repair;
+        let (state, subject, at) = &self.1.state;
         json!({
             "state": state,
             "subject": subject,
             "next_boottime_us": at,
-            "steps": self.0.repairs.iter().map(step).collect::<Vec<_>>(),
+            "steps": self.1.steps.iter().map(step).collect::<Vec<_>>(),
         })
     }
 
     /// What is done about it, if anything is.
     fn repair_line(&self) -> Option<String> {
-        let (state, subject, at) = &self.0.repair;
+        let (state, subject, at) = &self.1.state;
         let at = || output::span(at.saturating_sub(boot_clock::now_us()) / 1_000_000);
         match state.as_str() {
             "waiting" => Some(format!(
@@ -97,7 +98,7 @@ impl Connectivity {
                     .map(|(_, _, explanation)| format!("  ! {explanation}")),
             );
         }
-        for (step, subject, reason, outcome, detail, at) in &self.0.repairs {
+        for (step, subject, reason, outcome, detail, at) in &self.1.steps {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             let when = output::span(since.map_or(0, |since| since.as_secs()).saturating_sub(*at));
             let detail = if detail.is_empty() {
