@@ -22,10 +22,8 @@ const LONGEST: usize = 2048;
 const SEGMENTS: u64 = 9;
 const TCP: u64 = 32;
 const PORT: u16 = 80;
-const DAY: u64 = 86_400;
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+/// Further from the server's time than this, a clock is wrong enough for certificates. Other servers are less exact.
+const FAR: Duration = Duration::from_secs(86_400);
 
 /// What came of it, and about how many bytes it took.
 pub(super) async fn ask(interface: &Interface, address: IpAddr, uri: &CheckUri) -> (Check, u64) {
@@ -103,13 +101,16 @@ async fn inside_tls(interface: &Interface, address: IpAddr, uri: &CheckUri, carr
         return Check::ClockWrong;
     }
     let asked = timeout(TIME_LIMIT, time_of(interface, address, uri, carried)).await;
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let today = i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX);
     match asked {
-        // A day and more, wherever in the day each of them is.
-        Ok(Ok(Some(day))) if day.abs_diff(today) > 1 => Check::ClockWrong,
+        Ok(Ok(Some(theirs))) if is_far(now, theirs) => Check::ClockWrong,
         _ => Check::Expected,
     }
+}
+
+/// Whether the clocks are so far apart that certificates are not valid by one of them.
+fn is_far(ours: SystemTime, theirs: SystemTime) -> bool {
+    let apart = ours.duration_since(theirs);
+    apart.unwrap_or_else(|error| error.duration()) > FAR
 }
 
 /// Whether the clock is before the day on which this executable was made: then no certificate of today is valid yet.
@@ -118,40 +119,29 @@ fn is_before_image(now: SystemTime) -> bool {
     made.is_ok_and(|made| now < made)
 }
 
-/// The day that the server says it is, where it speaks HTTP too: on its ordinary port, because few servers say anything
+/// The time that the server says it is, where it speaks HTTP too: on its ordinary port, because few servers say anything
 /// but that they want TLS on the other.
 async fn time_of(
     interface: &Interface,
     address: IpAddr,
     uri: &CheckUri,
     carried: &mut u64,
-) -> io::Result<Option<i64>> {
+) -> io::Result<Option<SystemTime>> {
     *carried += SEGMENTS * (ip_header(&interface.address(address, PORT)) + TCP);
     let stream = connect(interface, address, PORT).await?;
     let head = answer(&stream, &["HEAD ", "/"], &uri.host, b"\r\n\r\n", carried).await?;
     Ok(date(&head))
 }
 
-/// The day in an answer's `Date` (RFC 9110 section 5.6.7; the two obsolete forms are not read), in days since 1970.
-fn date(head: &[u8]) -> Option<i64> {
+/// The time in an answer's `Date` (RFC 9110 section 5.6.7).
+fn date(head: &[u8]) -> Option<SystemTime> {
     let mut lines = head.split(|byte| *byte == b'\n');
     let line = lines.find(|line| {
         line.get(..5)
             .is_some_and(|name| name.eq_ignore_ascii_case(b"date:"))
     })?;
     let value = std::str::from_utf8(line.get(5..)?).ok()?;
-    let mut words = value.split_ascii_whitespace().skip(1);
-    let day: u8 = words.next()?.parse().ok()?;
-    let name = words.next()?;
-    let month = MONTHS.iter().position(|month| *month == name)?;
-    let year: u16 = words.next()?.parse().ok()?;
-    // Years that begin in March, so that the leap day is the last.
-    let (year, month) = match month {
-        0 | 1 => (i64::from(year) - 1, month + 10),
-        _ => (i64::from(year), month - 2),
-    };
-    let months = i64::try_from((153 * month + 2) / 5).ok()?;
-    Some(365 * year + year / 4 - year / 100 + year / 400 + months + i64::from(day) - 719_469)
+    httpdate::parse_http_date(value.trim()).ok()
 }
 
 async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
@@ -229,25 +219,32 @@ mod tests {
 
     #[test]
     fn dates() {
-        for (line, day) in [
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for (line, time) in [
             ("Date: Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("date:Sun, 06 Nov 1994 08:49:37 GMT", Some(9075)),
-            ("date: Sun, 06 Nov 1994 08:49:37 GMT", Some(9075)),
-            ("DATE: Thu, 29 Feb 2024 23:59:59 GMT", Some(19_782)),
-            ("Date: Fri, 01 Mar 2024 00:00:00 GMT", Some(19_783)),
-            ("Date: Thu, 31 Dec 2026 00:00:00 GMT", Some(20_818)),
-            ("Date: Fri, 01 Jan 2027 00:00:00 GMT", Some(20_819)),
-            ("Date: Tue, 01 Mar 2100 00:00:00 GMT", Some(47_541)),
-            ("Date: Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("date:Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("DATE: Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
             ("Date: Sun, 06 Nov", None),
             ("Date: Sun, 06 Nov 99999 08:49:37 GMT", None),
-            ("Date: Sun, 999 Nov 1994 08:49:37 GMT", None),
             ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", None),
         ] {
             let head = format!("HTTP/1.1 400 Bad Request\r\nServer: x\r\n{line}\r\n\r\n");
-            assert_eq!(date(head.as_bytes()), day, "{line}");
+            assert_eq!(date(head.as_bytes()), time.map(at), "{line}");
         }
         assert_eq!(date(b"Date: \xff"), None);
         assert_eq!(date(b""), None);
+    }
+
+    #[test]
+    fn a_day_apart_is_far() {
+        let at = |days: f64| SystemTime::UNIX_EPOCH + Duration::from_secs_f64(days * 86_400.0);
+        for (ours, theirs, far) in [
+            (9.0, 9.9, false),
+            (9.9, 9.0, false),
+            (9.0, 10.1, true),
+            (10.1, 9.0, true),
+        ] {
+            assert_eq!(is_far(at(ours), at(theirs)), far, "{ours} {theirs}");
+        }
     }
 }
