@@ -14,15 +14,14 @@ use fleet_base::bus::sentence;
 use fleet_base::proxy::helper::HelperProxy;
 use fleet_base::{logging, paths};
 use log::Level as Priority;
-use tokio::sync::mpsc;
 use zbus::Connection;
 
 pub(crate) use self::course::Allowed;
 use self::course::{Courses, Next, View};
 pub(crate) use self::record::Entry;
 use self::record::Record;
+use crate::errand::{Errand, Reply};
 use crate::ladder::{Outcome, Reason, Step};
-use crate::prober::spawn;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::verdict::Verdict;
@@ -58,13 +57,11 @@ pub(crate) struct Repair {
     /// Nothing of the record outlives a reboot.
     is_volatile: bool,
     settles: Option<Duration>,
-    replies: mpsc::Receiver<zbus::Result<()>>,
-    reply: mpsc::Sender<zbus::Result<()>>,
+    errand: Errand,
 }
 
 impl Repair {
     pub(crate) fn new(connection: Connection, settings: &Settings, now: Duration) -> Self {
-        let (reply, replies) = mpsc::channel(1);
         Self {
             connection,
             allowed: settings.repair,
@@ -75,8 +72,7 @@ impl Repair {
             had_uplink: false,
             is_volatile: Path::new(paths::STATE_VOLATILE_FLAG).exists(),
             settles: None,
-            replies,
-            reply,
+            errand: Errand::new(),
         }
     }
 
@@ -148,27 +144,25 @@ impl Repair {
             ],
         );
         self.acting = Some(subject.to_owned());
-        let (connection, reply) = (self.connection.clone(), self.reply.clone());
-        let (subject, reason) = (subject.to_owned(), reason);
-        spawn(Box::pin(async move {
+        let (connection, subject) = (self.connection.clone(), subject.to_owned());
+        let work = async move {
             let helper = HelperProxy::new(&connection);
             let done = match step {
                 Step::Reboot => helper.reboot(reason).await,
                 step => helper.repair(step.as_str(), &subject).await,
             };
-            // Nobody there: the service ends.
-            let _ = reply.send(done).await;
-        }));
+            done.map(|()| Vec::new())
+        };
+        self.errand.send(now, Box::pin(work));
     }
 
     /// Waits for the helper's answer. Cancel-safe. Returns when it came.
-    pub(crate) async fn replied(&mut self) -> zbus::Result<()> {
-        // It cannot end: we have an end of it ourselves.
-        self.replies.recv().await.unwrap_or(Ok(()))
+    pub(crate) async fn replied(&mut self) -> Reply {
+        self.errand.replied().await
     }
 
     /// Takes the helper's answer.
-    pub(crate) fn take_reply(&mut self, reply: &zbus::Result<()>, now: Duration) {
+    pub(crate) fn take_reply(&mut self, reply: &Reply, now: Duration) {
         let Some(subject) = self.acting.take() else { return };
         self.courses.note(&subject, false, now);
         if let Err(error) = reply {

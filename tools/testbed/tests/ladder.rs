@@ -13,7 +13,7 @@ const UPLINKS: &str = "jq -r '[.uplinks[] | ([.interface, .level, .reason] + [.p
                        join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
 const RECHECK: &str = "timeout 30 busctl call org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Recheck";
 
-/// Generous: a fault of the gateway shows in 10 s, of DNS and the internet in 40 s, on a machine with nothing else to do.
+/// Generous: a fault of the gateway shows in 20 s, of DNS and the internet in 40 s, on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 fn boot() -> Result<Device> {

@@ -1,6 +1,10 @@
 //! The repair ladder on the real NetworkManager: a fault made on purpose, and the step that repairs it. The only thing that is
 //! not as on a device in the field is the wait, by its key.
 
+#[cfg(feature = "long")]
+#[path = "repair/patience.rs"]
+mod patience;
+
 use std::thread::sleep;
 use std::time::Duration;
 

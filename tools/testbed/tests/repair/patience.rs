@@ -1,35 +1,17 @@
 //! What the repair ladder leaves alone, and what it does last: each takes its time, because nothing must happen in it, or
 //! because a reboot waits for minutes.
 
-#![cfg(feature = "long")]
-
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use testbed::{Device, Dns, Http, Link, Tier};
+use testbed::{Device, Dns, Http, Link};
 
-const VERDICT: &str = "jq -r '[.level, .reason] | join(\" \")' /run/fleet/connectivity.json";
-/// Every step: what was done, for what, why, and what became of it.
-const STEPS: &str = "jq -r '[.repair.steps[] | [.step, .subject, .reason, .outcome] | join(\" \")] | join(\"; \")' \
-                     /run/fleet/connectivity.json";
-const STATE: &str = "jq -r '.repair.state' /run/fleet/connectivity.json";
+use super::{LONG, PATIENCE, STATE, STEPS, VERDICT, WELL, boot};
+
 const RECHECK: &str = "timeout 30 busctl call org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Recheck \
                        || true";
 const BOOT: &str = "cat /proc/sys/kernel/random/boot_id";
-const PATIENCE: Duration = Duration::from_secs(150);
-/// Long enough for a step that should not come: the wait is 10 s.
-const LONG: Duration = Duration::from_secs(40);
-const WELL: &str = "internet none";
-
-fn boot(keys: &str) -> Result<Device> {
-    let config =
-        format!(r#"{{"dnsServers": "null", "os": {{"network": {{"repair": {{"after": 10{keys}}}}}}}}}"#);
-    let mut device = Device::boot(Tier::Nspawn).config_text(config).start()?;
-    device.soon(PATIENCE, VERDICT, WELL)?;
-    device.run(STEPS)?.says("")?;
-    Ok(device)
-}
 
 #[test]
 fn what_is_upstream_or_somebodys_will_is_left_alone() -> Result<()> {
