@@ -30,6 +30,8 @@ pub(crate) struct Found {
     pub(crate) interface: String,
     /// Whether a gateway answers on the link.
     pub(crate) gateways: Vec<(IpAddr, bool)>,
+    /// That they are silent is newer than NetworkManager's check, and counts more than its answer.
+    pub(crate) silence_counts: bool,
     /// What a resolver answered when it was asked for the check's host.
     pub(crate) resolvers: Vec<(IpAddr, Answer)>,
     /// What the check's server answered us. Asked only after NetworkManager's check has failed.

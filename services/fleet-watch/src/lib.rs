@@ -6,12 +6,14 @@
 
 mod budget;
 mod check_uri;
+mod checks;
 mod errand;
 mod explanation;
 mod fallback;
 mod finding;
 mod ladder;
 mod lines;
+mod neighbours;
 mod network_manager;
 mod pace;
 mod probe;

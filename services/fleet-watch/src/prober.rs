@@ -1,5 +1,6 @@
 //! Keeps the probes going: which uplink when, what they found, and what that costs.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fleet_base::pending::Pending;
@@ -21,6 +22,10 @@ const MESSAGES: usize = 8;
 /// What a check of NetworkManager's takes, there and back, headers included: names over two families, and a request.
 const CHECK: u64 = 1320;
 
+/// How long NetworkManager's check may take to be answered through a gateway that is silent, before the silence counts more
+/// than the answer of before. On a network that works it is answered sooner.
+const BENEFIT: Duration = Duration::from_secs(1);
+
 /// Probes every uplink that has a gateway.
 pub(crate) struct Prober {
     uplinks: Vec<Uplink>,
@@ -41,6 +46,18 @@ struct Uplink {
     metered: bool,
     schedule: Schedule,
     round: Option<Round>,
+    silence: Silence,
+}
+
+/// Gateways none of which answers, while NetworkManager's check was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// There is no such contradiction.
+    No,
+    /// Since then; NetworkManager was asked to check again.
+    Since(Duration),
+    /// Its check was answered after that.
+    Outvoted,
 }
 
 /// A round under way. Ends when it is dropped.
@@ -83,6 +100,8 @@ impl State {
 pub(crate) enum Then {
     /// The verdict may be another.
     Judge,
+    /// The same, and NetworkManager's check is older than what we found: it should look again.
+    JudgeAndAskNetworkManager,
     /// NetworkManager's check says something else than we found: it should look again.
     AskNetworkManager,
     Nothing,
@@ -163,6 +182,7 @@ impl Prober {
                 metered: device.metered,
                 schedule: Schedule::new(now),
                 round: None,
+                silence: Silence::No,
             });
             return;
         };
@@ -183,13 +203,45 @@ impl Prober {
             known.check = None;
             known.misleading.clear();
             uplink.target = target;
+            uplink.weigh_silence(known, now);
         }
         if uplink.check != check {
             uplink.check = check;
             known.check = None;
             known.misleading.clear();
             uplink.schedule.change(now);
+            uplink.weigh_silence(known, now);
         }
+    }
+
+    /// NetworkManager has checked, asked at `asked`; what it found was [followed](Self::follow). Returns whether the
+    /// findings have changed by that.
+    pub(crate) fn checked(&mut self, asked: Duration) -> bool {
+        let mut changed = false;
+        for (uplink, known) in self.uplinks.iter_mut().zip(&mut self.findings.0) {
+            if matches!(uplink.silence, Silence::Since(since) if since <= asked) {
+                uplink.silence = Silence::Outvoted;
+                changed |= known.silence_counts;
+                known.silence_counts = false;
+            }
+        }
+        changed
+    }
+
+    /// The kernel says of a neighbour that it has fallen silent, or answers again: a gateway of which that is news is asked.
+    pub(crate) fn hear(&mut self, neighbour: IpAddr, answers: bool, now: Duration) {
+        for (uplink, known) in self.uplinks.iter_mut().zip(&self.findings.0) {
+            let is_news = known.gateways.contains(&(neighbour, !answers));
+            if is_news && uplink.round.is_none() {
+                uplink.schedule.change(now);
+            }
+        }
+    }
+
+    /// Whether a gateway is silent.
+    pub(crate) fn is_gateway_silent(&self) -> bool {
+        let mut gateways = self.findings.0.iter().flat_map(|known| &known.gateways);
+        gateways.any(|(_, answers)| !answers)
     }
 
     /// Everything again, soon.
@@ -211,13 +263,20 @@ impl Prober {
     /// When something is to be begun next.
     pub(crate) fn due(&self) -> Option<Duration> {
         let waiting = self.uplinks.iter().filter(|uplink| uplink.round.is_none());
-        waiting.map(|uplink| uplink.schedule.due()).min()
+        let rounds = waiting.map(|uplink| uplink.schedule.due());
+        let uplinks = self.uplinks.iter().zip(&self.findings.0);
+        let silences = uplinks.filter_map(|(uplink, known)| uplink.silence_counts_at(known));
+        rounds.chain(silences).min()
     }
 
     /// Begins what is due. Returns whether the findings have changed by that.
     pub(crate) fn begin(&mut self, now: Duration) -> bool {
         let mut changed = false;
         for (uplink, known) in self.uplinks.iter_mut().zip(&mut self.findings.0) {
+            if uplink.silence_counts_at(known).is_some_and(|at| at <= now) {
+                known.silence_counts = true;
+                changed = true;
+            }
             if uplink.round.is_some() || uplink.schedule.due() > now {
                 continue;
             }
@@ -290,6 +349,9 @@ impl Prober {
                     known.resolvers.retain(|(_, answer)| *answer != Answer::Silent);
                 }
                 put(&mut known.gateways, gateway, answers);
+                if uplink.weigh_silence(known, now) {
+                    return Then::JudgeAndAskNetworkManager;
+                }
             }
             // What was known before is as good as nothing new.
             Found::Gateway(_, None) => return Then::Nothing,
@@ -317,6 +379,28 @@ impl Prober {
 }
 
 impl Uplink {
+    /// Whether the gateways' silence contradicts NetworkManager's check. Returns whether that is new.
+    fn weigh_silence(&mut self, known: &mut Known, now: Duration) -> bool {
+        let contradicts =
+            self.check == State::Answered && known.gateway_fault(&self.target.gateways).is_some();
+        let is_new = contradicts && self.silence == Silence::No;
+        if !contradicts {
+            self.silence = Silence::No;
+            known.silence_counts = false;
+        } else if is_new {
+            self.silence = Silence::Since(now);
+        }
+        is_new
+    }
+
+    /// When the silence begins to count.
+    fn silence_counts_at(&self, known: &Known) -> Option<Duration> {
+        match self.silence {
+            Silence::Since(since) if !known.silence_counts => Some(since + BENEFIT),
+            _ => None,
+        }
+    }
+
     /// Whether nothing has changed since a round in which nothing was at fault.
     fn is_settled(&self, known: &Known) -> bool {
         !self.schedule.is_changed() && self.is_well(known)
@@ -457,7 +541,7 @@ mod tests {
         assert_eq!(prober.findings().of("absent0").unwrap().gateways, []);
         assert_eq!(
             prober.take(found(round, Found::Gateway(GATEWAY, Some(false))), due),
-            Then::Judge
+            Then::JudgeAndAskNetworkManager
         );
         assert_eq!(
             prober.findings().of("absent0").unwrap().gateways,
@@ -465,12 +549,63 @@ mod tests {
         );
         // The check is answered, and the gateway is not: NetworkManager has to look again, and so have we, soon.
         assert_eq!(prober.take(end, due), Then::AskNetworkManager);
+        assert_eq!(prober.due(), Some(due + BENEFIT));
+        prober.checked(due);
         assert_eq!(prober.due(), Some(due + seconds(5)));
 
         prober.follow(&Snapshot::Unreadable(String::new()), due);
         assert!(prober.due().is_some());
         prober.follow(&Snapshot::Absent, due);
         assert_eq!((prober.due(), prober.findings()), (None, &Findings::default()));
+    }
+
+    #[tokio::test]
+    async fn silence_counts_unless_networkmanager_is_answered_after_it() {
+        for (story, checked, counts) in [
+            ("nothing comes of the check", None, true),
+            ("a check that was asked before", Some(seconds(8)), true),
+            ("a check that was asked then", Some(seconds(10)), false),
+        ] {
+            let (mut prober, mut messages) = prober(1);
+            let online = snapshot(Connectivity::Full, false);
+            prober.follow(&online, seconds(1));
+            prober.begin(seconds(9));
+            let round = messages.recv().await.unwrap().round;
+            let found = Found::Gateway(GATEWAY, Some(false));
+            prober.take(Message { round, found }, seconds(10));
+            assert_eq!(prober.due(), Some(seconds(11)), "{story}");
+            prober.follow(&online, seconds(11));
+            if let Some(asked) = checked {
+                assert!(!prober.checked(asked), "{story}: it did not count yet");
+            }
+            assert_eq!(prober.begin(seconds(12)), counts, "{story}");
+            assert_eq!(prober.findings().of("absent0").unwrap().silence_counts, counts);
+            assert_eq!(
+                prober.checked(seconds(13)),
+                counts,
+                "{story}: late is not too late"
+            );
+            let found = Found::Gateway(GATEWAY, Some(true));
+            prober.take(Message { round, found }, seconds(14));
+            assert_eq!(prober.uplinks[0].silence, Silence::No, "{story}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_says_of_a_gateway_is_looked_into_if_it_is_news() {
+        let (mut prober, mut messages) = prober(1);
+        prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
+        prober.begin(seconds(9));
+        let end = messages.recv().await.unwrap();
+        let (round, found) = (end.round, Found::Gateway(GATEWAY, Some(true)));
+        prober.take(Message { round, found }, seconds(10));
+        prober.take(end, seconds(10));
+        let before = prober.due();
+        prober.hear(GATEWAY, true, seconds(20));
+        prober.hear(IpAddr::from([192, 0, 2, 9]), false, seconds(20));
+        assert_eq!(prober.due(), before);
+        prober.hear(GATEWAY, false, seconds(20));
+        assert!(prober.due().unwrap() < seconds(21));
     }
 
     #[tokio::test]

@@ -188,11 +188,10 @@ fn climb(network: &Network, device: &Device, found: Option<&Found>) -> (Level, R
         _ => {}
     }
     let no_internet = why_no_internet(network, device);
-    // An answered check came through the gateway, whatever the gateway says for itself.
-    let gateway_fault = match no_internet {
-        Reason::None => None,
-        _ => found.and_then(|found| found.gateway_fault(&device.gateways)),
-    };
+    // An answered check came through the gateway, whatever the gateway said for itself before.
+    let gateway_fault = found
+        .filter(|found| no_internet != Reason::None || found.silence_counts)
+        .and_then(|found| found.gateway_fault(&device.gateways));
     if let Some(reason) = gateway_fault {
         return (Level::Address, reason);
     }

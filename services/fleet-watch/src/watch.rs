@@ -16,11 +16,14 @@ use tokio::time::sleep;
 use zbus::Connection;
 
 use crate::budget::Budget;
+use crate::checks::Checks;
 use crate::fallback::Fallback;
+use crate::ladder::Level;
 use crate::lines::Lines;
-use crate::network_manager::{Reader, check_connectivity};
+use crate::neighbours::Neighbours;
+use crate::network_manager::Reader;
 use crate::pace::Pace;
-use crate::prober::{Prober, Then, spawn};
+use crate::prober::{Prober, Then};
 use crate::publish::{Published, write_file, write_status};
 use crate::repair::Repair;
 use crate::service::{Connectivity, Request};
@@ -66,6 +69,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let mut repair = Repair::new(connection.clone(), &settings, last_read);
     let (mut prober, mut messages) = Prober::new(settings, budget);
     prober.follow(&snapshot, last_read);
+    let (mut checks, mut neighbours) = (Checks::new(), Neighbours::listen());
     let mut lines = Lines::new();
     let verdict = judge(&snapshot, prober.findings());
     let first = Published::next(None, verdict, repair.published(), boot_clock::now_us());
@@ -91,6 +95,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
         .flatten()
         .min();
         let mut request: Option<Request> = None;
+        let mut checked = None;
+        neighbours.expect(prober.is_gateway_silent());
         // Whether NetworkManager is to be read; else only the findings are others.
         let read = tokio::select! {
             () = watchdog.feed() => continue,
@@ -100,7 +106,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             () = wireguard.changed() => true,
             () = fallback.replied() => {
                 // What the check found was found through others.
-                look_again(connection);
+                checks.ask(connection);
                 true
             }
             () = pace.replied() => false,
@@ -111,7 +117,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             () = clock.wait() => {
                 // What failed for its certificate's sake may not now.
                 log::info!("the clock was set");
-                look_again(connection);
+                checks.ask(connection);
                 prober.again(boot_clock::now());
                 continue;
             }
@@ -123,11 +129,23 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             Some(message) = messages.recv() => match prober.take(message, boot_clock::now()) {
                 Then::Nothing => continue,
                 Then::Judge => false,
+                Then::JudgeAndAskNetworkManager => {
+                    checks.ask(connection);
+                    false
+                }
                 Then::AskNetworkManager => {
-                    look_again(connection);
+                    checks.ask(connection);
                     continue;
                 }
             },
+            asked = checks.done() => {
+                checked = Some(asked);
+                true
+            }
+            (neighbour, answers) = neighbours.heard() => {
+                prober.hear(neighbour, answers, boot_clock::now());
+                continue;
+            }
             () = alarm.wait(due) => {
                 let now = boot_clock::now();
                 let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= now);
@@ -159,11 +177,18 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 pace.read_again();
             }
             prober.follow(&snapshot, last_read);
+            if let Some(asked) = checked {
+                prober.checked(asked);
+            }
         }
         let now = boot_clock::now();
         fallback.tend(&snapshot, prober.findings(), now);
         pace.tend(&snapshot, now);
         let mut verdict = judge(&snapshot, prober.findings());
+        if published.verdict.level == Level::Vpn && verdict.level == Level::Internet {
+            // Its silence may be that of the way: the check says what it found before.
+            checks.ask(connection);
+        }
         repair.tend(&snapshot, &verdict, now);
         repair.add_to(&mut verdict);
         if settle.admit(&verdict, &published.verdict, now) || request.is_some() {
@@ -187,16 +212,6 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
             let _ = request.send(());
         }
     }
-}
-
-/// Makes NetworkManager check its connectivity; what comes of it comes as a signal.
-fn look_again(connection: &Connection) {
-    let connection = connection.clone();
-    spawn(Box::pin(async move {
-        if let Err(error) = check_connectivity(&connection).await {
-            log::debug!("cannot make NetworkManager check: {error}");
-        }
-    }));
 }
 
 /// Tells the journal and the files. One that cannot be written is said, and the bus still has the verdict.
