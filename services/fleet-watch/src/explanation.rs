@@ -137,6 +137,19 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
     }
 }
 
+/// The sentence for one VPN.
+pub(crate) fn explain_vpn(vpn: &Vpn) -> String {
+    let name = &vpn.name;
+    match (vpn.trouble, vpn.state) {
+        (Some(trouble), _) => format!("the VPN {name} is down: {}", what_to_do(trouble)),
+        (None, VpnState::Down) => {
+            format!("the VPN {name} is down: see its unit's or NetworkManager's journal")
+        }
+        (None, VpnState::Connecting) => format!("the VPN {name} is being brought up"),
+        (None, VpnState::Up) => format!("the VPN {name} is up"),
+    }
+}
+
 /// What is wrong with a VPN, and what to look at.
 const fn what_to_do(trouble: Trouble) -> &'static str {
     match trouble {

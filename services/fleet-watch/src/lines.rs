@@ -233,6 +233,7 @@ mod tests {
             explanation: String::new(),
             interface: "eth0".to_owned(),
             uplinks: vec![uplink("eth0"), uplink("wwan0")],
+            vpns: Vec::new(),
             fallback: Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
 use zbus::Connection;
 
 use crate::signals::Signals;
-use crate::snapshot::{Connectivity, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
+use crate::snapshot::{Connectivity, Counts, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
 
 const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
 
@@ -181,6 +181,7 @@ impl Reader {
                 state: VpnState::from_number(active.state),
                 trouble: None,
                 proven: active.kind == "vpn",
+                counts: Counts::default(),
             })
             .collect();
         for profile in profiles {
@@ -190,6 +191,7 @@ impl Reader {
                     state: VpnState::Down,
                     trouble: None,
                     proven: false,
+                    counts: Counts::default(),
                 });
             }
         }

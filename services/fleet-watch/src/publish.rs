@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ladder::Status;
 use crate::repair::{Entry, Repairs};
-use crate::verdict::{Uplink, Verdict};
+use crate::verdict::{Tunnel, Uplink, Verdict};
 
 /// A verdict and since when it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Published {
     pub(crate) since: u64,
     /// The same of each uplink, in the verdict's order.
     uplinks_since: Vec<u64>,
+    /// The same of each VPN.
+    vpns_since: Vec<u64>,
     pub(crate) repairs: Repairs,
 }
 
@@ -36,10 +38,18 @@ impl Published {
             kept.find(|(old, _)| same(old)).map_or(now, |(_, since)| since)
         };
         let uplinks_since = verdict.uplinks.iter().map(since_of).collect();
+        let vpn_since = |vpn: &Tunnel| {
+            let mut kept = before.into_iter().flat_map(Self::vpns);
+            let same =
+                |old: &Tunnel| (&old.name, old.state, old.reason) == (&vpn.name, vpn.state, vpn.reason);
+            kept.find(|(old, _)| same(old)).map_or(now, |(_, since)| since)
+        };
+        let vpns_since = verdict.vpns.iter().map(vpn_since).collect();
         Self {
             verdict,
             since,
             uplinks_since,
+            vpns_since,
             repairs,
         }
     }
@@ -47,6 +57,11 @@ impl Published {
     /// Every uplink, and since when it is as it is.
     pub(crate) fn uplinks(&self) -> impl Iterator<Item = (&Uplink, u64)> {
         (self.verdict.uplinks.iter()).zip(self.uplinks_since.iter().copied())
+    }
+
+    /// Every VPN, and since when it is as it is.
+    pub(crate) fn vpns(&self) -> impl Iterator<Item = (&Tunnel, u64)> {
+        (self.verdict.vpns.iter()).zip(self.vpns_since.iter().copied())
     }
 }
 
@@ -77,6 +92,7 @@ pub(crate) fn write_file(path: &Path, published: &Published) -> Result<(), file:
         "interface": interface,
         "since_boottime_us": published.since,
         "uplinks": uplinks,
+        "vpns": published.vpns().map(vpn_json).collect::<Vec<Value>>(),
         "repair": repairs_json(&published.repairs),
     });
     let line = format!("{document}\n");
@@ -139,12 +155,25 @@ fn uplink_json((uplink, since): (&Uplink, u64)) -> Value {
     })
 }
 
+fn vpn_json((vpn, since): (&Tunnel, u64)) -> Value {
+    json!({
+        "name": vpn.name,
+        "state": vpn.state.as_str(),
+        "reason": vpn.reason.as_str(),
+        "explanation": vpn.explanation,
+        "since_boottime_us": since,
+        "received_bytes": vpn.counts.received,
+        "sent_bytes": vpn.counts.sent,
+        "last_handshake": vpn.counts.handshake,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::finding::Findings;
     use crate::ladder::{Level, Reason};
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Counts, Snapshot, VpnState};
     use crate::verdict::{Problem, judge};
 
     fn verdict(reason: &str) -> Verdict {
@@ -173,6 +202,34 @@ mod tests {
             Published::next(Some(&other_words), up, Repairs::default(), 9).since,
             9
         );
+    }
+
+    fn vpn(state: VpnState, received: u64) -> Tunnel {
+        Tunnel {
+            name: "fleet-vpn".to_owned(),
+            state,
+            reason: Reason::None,
+            explanation: "it is up".to_owned(),
+            counts: Counts {
+                received,
+                sent: 2,
+                handshake: 3,
+            },
+        }
+    }
+
+    #[test]
+    fn what_goes_through_a_vpn_does_not_change_since_when_it_is_up() {
+        let with = |vpn: Tunnel| Verdict {
+            vpns: vec![vpn],
+            ..verdict("slow")
+        };
+        let since = |published: &Published| published.vpns().map(|(_, since)| since).collect::<Vec<_>>();
+        let first = Published::next(None, with(vpn(VpnState::Up, 1)), Repairs::default(), 1);
+        let more = Published::next(Some(&first), with(vpn(VpnState::Up, 9)), Repairs::default(), 2);
+        assert!(more != first, "it is published");
+        let down = Published::next(Some(&more), with(vpn(VpnState::Down, 9)), Repairs::default(), 3);
+        assert_eq!((since(&more), since(&down)), (vec![1], vec![3]));
     }
 
     #[test]
@@ -217,6 +274,7 @@ mod tests {
         });
         let absent = Verdict {
             uplinks: vec![broken],
+            vpns: vec![vpn(VpnState::Up, 1)],
             ..judge(&Snapshot::Absent, &Findings::default())
         };
         let repairs = Repairs {
@@ -232,6 +290,8 @@ mod tests {
                 r#"after it; see its unit","interface":"","since_boottime_us":42,"uplinks":[{"interface":"eth0","#,
                 r#""level":"internet","reason":"none","explanation":"it works","since_boottime_us":42,"problems":["#,
                 r#"{"reason":"resolver-silent","subject":"192.0.2.1","explanation":"it is silent"}]}],"#,
+                r#""vpns":[{"name":"fleet-vpn","state":"up","reason":"none","explanation":"it is up","#,
+                r#""since_boottime_us":42,"received_bytes":1,"sent_bytes":2,"last_handshake":3}],"#,
                 r#""repair":{"state":"idle","subject":"","next_boottime_us":0,"steps":[]}}"#,
                 "\n"
             )

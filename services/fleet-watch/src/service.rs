@@ -12,7 +12,7 @@ use zbus::{Connection, Variant};
 use crate::network_manager;
 use crate::publish::Published;
 use crate::repair::Entry;
-use crate::verdict::{Problem, Uplink};
+use crate::verdict::{Problem, Tunnel, Uplink};
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
 const PLACE: Place = Place {
@@ -116,6 +116,22 @@ fn row((uplink, since): (&Uplink, u64)) -> Row {
     )
 }
 
+/// A VPN as it is on the bus: name, state, reason, explanation, since; bytes in and out, and when a peer was heard last.
+type VpnRow = (String, String, String, String, u64, u64, u64, u64);
+
+fn vpn_row((vpn, since): (&Tunnel, u64)) -> VpnRow {
+    (
+        vpn.name.clone(),
+        vpn.state.as_str().to_owned(),
+        vpn.reason.as_str().to_owned(),
+        vpn.explanation.clone(),
+        since,
+        vpn.counts.received,
+        vpn.counts.sent,
+        vpn.counts.handshake,
+    )
+}
+
 impl Object for Connectivity {
     fn place(&self) -> &'static Place {
         &PLACE
@@ -141,6 +157,7 @@ impl Object for Connectivity {
                 steps.collect::<Vec<StepRow>>().into()
             }
             "Uplinks" => published.uplinks().map(row).collect::<Vec<Row>>().into(),
+            "Vpns" => published.vpns().map(vpn_row).collect::<Vec<VpnRow>>().into(),
             _ => return None,
         })
     }

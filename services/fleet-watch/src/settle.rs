@@ -89,6 +89,7 @@ mod tests {
             explanation: String::new(),
             interface: String::new(),
             uplinks: Vec::new(),
+            vpns: Vec::new(),
             fallback: Vec::new(),
         }
     }

@@ -231,7 +231,7 @@ impl Connectivity {
     }
 }
 
-/// A VPN of NetworkManager's.
+/// A VPN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     test,
@@ -248,6 +248,19 @@ pub(crate) struct Vpn {
     /// Whether *up* means that the other side answered. WireGuard is up as soon as its interface is.
     #[cfg_attr(test, serde(default))]
     pub(crate) proven: bool,
+    #[cfg_attr(test, serde(skip))]
+    pub(crate) counts: Counts,
+}
+
+/// What went through a VPN, as it was told last. What is not known is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Bytes that came in since the tunnel is there.
+    pub(crate) received: u64,
+    /// Bytes that went out.
+    pub(crate) sent: u64,
+    /// When a peer of WireGuard's was heard last, seconds since 1970.
+    pub(crate) handshake: u64,
 }
 
 /// Why a VPN is not up.
@@ -278,6 +291,15 @@ pub(crate) enum VpnState {
 }
 
 impl VpnState {
+    /// Its published name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+        }
+    }
+
     /// From `NMActiveConnectionState`.
     pub(crate) const fn from_number(number: u32) -> Self {
         match number {

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use crate::check_uri::CheckUri;
-use crate::explanation::{explain, explain_fallback, explain_problem, explain_spent};
+use crate::explanation::{explain, explain_fallback, explain_problem, explain_spent, explain_vpn};
 use crate::finding::{Check, Findings, Found};
 use crate::ladder::{Level, Reason, Status};
 use crate::snapshot::{
-    Connectivity, Device, Failure, Kind, Network, Snapshot, State, Trouble, Vpn, VpnState,
+    Connectivity, Counts, Device, Failure, Kind, Network, Snapshot, State, Trouble, Vpn, VpnState,
 };
 
 /// How far the device reaches, and why not further.
@@ -22,6 +22,8 @@ pub(crate) struct Verdict {
     pub(crate) interface: String,
     /// Every uplink by itself, in NetworkManager's order.
     pub(crate) uplinks: Vec<Uplink>,
+    /// Every VPN by itself.
+    pub(crate) vpns: Vec<Tunnel>,
     /// The fallback resolvers that are in use.
     pub(crate) fallback: Vec<IpAddr>,
 }
@@ -35,6 +37,17 @@ pub(crate) struct Uplink {
     pub(crate) explanation: String,
     /// What is at fault on it, whether it costs a rung or not.
     pub(crate) problems: Vec<Problem>,
+}
+
+/// How one VPN is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tunnel {
+    pub(crate) name: String,
+    pub(crate) state: VpnState,
+    /// Why it is not up.
+    pub(crate) reason: Reason,
+    pub(crate) explanation: String,
+    pub(crate) counts: Counts,
 }
 
 /// Something that is at fault.
@@ -103,6 +116,7 @@ pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
         explanation: explain(level, reason, uplink, snapshot),
         interface: uplink.map_or_else(String::new, |device| device.interface.clone()),
         uplinks,
+        vpns: vpns.iter().map(tunnel).collect(),
         fallback,
     }
 }
@@ -334,6 +348,21 @@ const fn why_no_internet(network: &Network, device: &Device) -> Reason {
         Connectivity::Portal => Reason::Portal,
         Connectivity::Limited => Reason::NoInternet,
         Connectivity::Unknown => Reason::Checking,
+    }
+}
+
+fn tunnel(vpn: &Vpn) -> Tunnel {
+    Tunnel {
+        name: vpn.name.clone(),
+        state: vpn.state,
+        reason: match (vpn.trouble, vpn.state) {
+            (Some(trouble), _) => why_no_vpn(trouble),
+            (None, VpnState::Down) => Reason::VpnDown,
+            (None, VpnState::Connecting) => Reason::VpnConnecting,
+            (None, VpnState::Up) => Reason::None,
+        },
+        explanation: explain_vpn(vpn),
+        counts: vpn.counts,
     }
 }
 

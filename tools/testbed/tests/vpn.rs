@@ -12,6 +12,9 @@ use testbed::{Device, Reference, Tier};
 /// The published file, as one line: level, reason, status.
 const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
 const EXPLANATION: &str = "jq -r .explanation /run/fleet/connectivity.json";
+/// Every VPN: its name, state, reason, explanation.
+const VPNS: &str = "jq -r '[.vpns[] | [.name, .state, .reason, .explanation] | join(\" \")] | join(\"; \")' \
+                    /run/fleet/connectivity.json";
 /// OpenVPN notices a silent server after a minute, and tries again after a pause.
 const PATIENCE: Duration = Duration::from_secs(150);
 const UP: &str = "vpn none online";
@@ -216,11 +219,20 @@ fn a_tunnel_is_honestly_reported() -> Result<()> {
     // Nobody there.
     soon(&mut device, &server, "internet vpn-unreachable heartbeat-only")?;
     device.run(EXPLANATION)?.mentions("does not answer")?;
+    device
+        .run(VPNS)?
+        .mentions("fleet-vpn down vpn-unreachable the VPN fleet-vpn is down: its server does not answer")?;
     device.run("systemctl is-system-running")?.says("running")?;
 
     server.start(&device, "server", "")?;
     soon(&mut device, &server, UP)?;
     device.run("ping -c 1 -W 5 10.77.0.1")?.succeeds()?;
+    device
+        .run(VPNS)?
+        .says("fleet-vpn up none the VPN fleet-vpn is up")?;
+    device
+        .run("fleet connectivity")?
+        .mentions("  fleet-vpn: up for ")?;
     least_privilege(&mut device)?;
 
     // Killed: never a stale up, and it comes back by itself.
@@ -268,6 +280,40 @@ fn a_tunnel_is_honestly_reported() -> Result<()> {
     device
         .run("systemctl is-active openvpn-client@fleet; ls /run/fleet/config/vpn /run/credentials/openvpn-client@fleet.service 2>/dev/null; ip link show fleet-vpn 2>/dev/null; true")?
         .says("inactive\n/run/fleet/config/vpn:")?;
+    server.kill(&device)
+}
+
+/// A name with two addresses, of which the one that is tried first leads nowhere.
+#[test]
+fn a_broken_ipv6_on_the_way_to_the_server_costs_no_minutes() -> Result<()> {
+    const TRIED: &str =
+        "journalctl -b -u openvpn-client@fleet -o cat --no-pager | grep -c 'UDPv6 link remote: .*fd00:99::1'";
+    let server = Server::new("broken6")?;
+    let client = server.client("ca", "device", "")?;
+    let by_name = client.replace("remote 172.31.77.1", "remote server.example");
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(config(&client, "").replace("\"type\": \"openvpn\", ", ""))
+        .start()?;
+    soon(&mut device, &server, "internet none online")?;
+    device
+        .run(
+            "nmcli device modify eth0 ipv6.method manual ipv6.addresses fd00:77::2/64 ipv6.gateway fd00:77::1
+             { cat /etc/hosts; echo fd00:99::1 server.example; echo 172.31.77.1 server.example; } >/run/hosts
+             mount --bind /run/hosts /etc/hosts",
+        )?
+        .succeeds()?;
+    // Once the address is no longer tentative.
+    device.soon(
+        PATIENCE,
+        "getent ahosts server.example | head -n 1 | cut -d' ' -f1",
+        "fd00:99::1",
+    )?;
+    server.start(&device, "server", "")?;
+    give(&mut device, &config(&by_name, ""))?;
+    // OpenVPN by itself gives each address two minutes.
+    device.soon(Duration::from_secs(60), VERDICT, UP)?;
+    let tried: u32 = device.run(TRIED)?.text().parse()?;
+    ensure!(tried > 0, "IPv6 was not tried: nothing is shown");
     server.kill(&device)
 }
 

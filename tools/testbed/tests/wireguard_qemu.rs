@@ -75,6 +75,34 @@ fn a_handshake_is_what_makes_a_tunnel() -> Result<()> {
     soon(&mut device, 180, "vpn none online")?;
     device.run("ping -c 1 -W 5 10.77.0.1")?.succeeds()?;
 
+    device
+        .run(
+            "jq -r '.vpns[] | [.name, .state, .reason, .received_bytes > 0, .sent_bytes > 0, .last_handshake > 1700000000] | join(\" \")' \
+             /run/fleet/connectivity.json",
+        )?
+        .says("fleet-vpn up none true true true")?;
+    device.run("fleet connectivity")?.mentions("; heard ")?;
+
+    // Another peer, who does not answer, is tried and taken back.
+    let patch = format!(
+        r#"{{"os": {{"vpn": {{"wireguard": {{"peers": [{{"publicKey": "{peer}", "endpoint": "10.99.0.2:4444", "allowedIPs": "10.77.0.0/24"}}]}}}}}}}}"#
+    );
+    device
+        .run(&format!(
+            "cat >/run/other.json <<END\n{patch}\nEND\nfleet config apply /run/other.json"
+        ))?
+        .succeeds()?;
+    soon(&mut device, 180, "internet vpn-unreachable heartbeat-only")?;
+    device.soon(
+        Duration::from_secs(400),
+        "fleet config show --json | jq -r '.keys[] | select(.key | startswith(\"os.vpn.wireguard.peers\")) | .state + \" \" + .detail' | cut -c-31",
+        "refused tried, and taken back: ",
+    )?;
+    soon(&mut device, 180, "vpn none online")?;
+    device
+        .run("wg show fleet-vpn endpoints")?
+        .mentions("10.99.0.2:51820")?;
+
     // The key is NetworkManager's and ours, and nobody else's.
     device
         .run("stat -c '%a %U' /run/fleet/config/vpn/wireguard.nmconnection /usr/lib/NetworkManager/system-connections/*fleet-vpn*")?

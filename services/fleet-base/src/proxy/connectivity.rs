@@ -16,6 +16,10 @@ pub type ProblemRow = (String, String, String);
 /// An uplink: interface, level, reason, explanation, since when (microseconds of `CLOCK_BOOTTIME`), what is at fault.
 pub type UplinkRow = (String, String, String, String, u64, Vec<ProblemRow>);
 
+/// A VPN: name, `up`, `connecting` or `down`, reason, explanation, since when (microseconds of `CLOCK_BOOTTIME`), bytes that
+/// came in and went out, and when a peer of WireGuard's was heard last (seconds since 1970). What is not known is 0.
+pub type VpnRow = (String, String, String, String, u64, u64, u64, u64);
+
 /// What is done about a fault: `off`, `idle`, `waiting`, `acting` or `spent`, about what, and when next (microseconds of
 /// `CLOCK_BOOTTIME`, 0 for never).
 pub type RepairState = (String, String, u64);
@@ -42,9 +46,11 @@ pub struct Connectivity {
     pub uplinks: Vec<UplinkRow>,
 }
 
-/// What is done about a fault. Apart from the rest, because only people ask for it.
+/// The VPNs, and what is done about a fault. Apart from the rest, because only people ask for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Repairs {
+pub struct Details {
+    /// Every VPN by itself.
+    pub vpns: Vec<VpnRow>,
     /// What is done now.
     pub state: RepairState,
     /// The last steps, the oldest first.
@@ -74,17 +80,18 @@ pub fn read(connection: &Connection) -> Pending<'_, zbus::Result<Connectivity>> 
     Box::pin(async move { Ok(Peer::new(connection, NAME).properties(PATH, NAME).await?.into()) })
 }
 
-/// Asks the watcher, also for what it repairs.
+/// Asks the watcher, also for the VPNs and what it repairs.
 ///
 /// # Errors
 /// The watcher is not there, or does not answer in time.
-pub async fn read_all(connection: &Connection) -> zbus::Result<(Connectivity, Repairs)> {
+pub async fn read_all(connection: &Connection) -> zbus::Result<(Connectivity, Details)> {
     let mut properties = Peer::new(connection, NAME).properties(PATH, NAME).await?;
-    let repairs = Repairs {
+    let details = Details {
+        vpns: properties.take("Vpns").unwrap_or_default(),
         state: properties.take("Repair").unwrap_or_default(),
         steps: properties.take("Repairs").unwrap_or_default(),
     };
-    Ok((properties.into(), repairs))
+    Ok((properties.into(), details))
 }
 
 /// What says that the watcher has published something new.

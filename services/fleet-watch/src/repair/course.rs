@@ -484,6 +484,7 @@ mod tests {
             explanation: String::new(),
             interface: String::new(),
             uplinks,
+            vpns: Vec::new(),
             fallback: Vec::new(),
         };
         let record = Record::read(std::path::Path::new("/nonexistent"), seconds(0));

@@ -78,6 +78,7 @@ impl OpenVpn {
                 state,
                 trouble,
                 proven: true,
+                counts: tunnel.counts(),
             }
         });
         let mut vpn = self.vpn.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! How far the tunnel of OpenVPN is, and why not further: from what OpenVPN says. Pure.
 
 use super::management::Line;
-use crate::snapshot::{Trouble, VpnState};
+use crate::snapshot::{Counts, Trouble, VpnState};
 
 /// The tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,16 @@ impl Tunnel {
             (Phase::Connected, _) => (VpnState::Up, None),
             (Phase::Connecting, None) => (VpnState::Connecting, None),
             (Phase::Connecting | Phase::Gone, trouble) => (VpnState::Down, trouble),
+        }
+    }
+
+    /// What went through it, as OpenVPN said last.
+    pub(super) fn counts(&self) -> Counts {
+        let (received, sent) = self.bytes.unwrap_or_default();
+        Counts {
+            received,
+            sent,
+            handshake: 0,
         }
     }
 

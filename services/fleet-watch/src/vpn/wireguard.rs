@@ -18,7 +18,7 @@ use zbus::Connection;
 
 use super::NAME;
 use super::folder::Folders;
-use crate::snapshot::{Snapshot, Trouble, VpnState};
+use crate::snapshot::{Counts, Snapshot, Trouble, VpnState};
 
 /// Pauses between looks after a change: a handshake takes two ways, and is tried every five seconds.
 const AT_FIRST: [u64; 4] = [1, 5, 10, 20];
@@ -58,6 +58,7 @@ pub(crate) struct WireGuard {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     heard: Heard,
+    counts: Counts,
     /// Looks since the last change.
     looks: usize,
     /// What NetworkManager said last.
@@ -103,6 +104,7 @@ impl WireGuard {
         }
         if let Some(vpn) = vpn.filter(|vpn| vpn.state == VpnState::Up) {
             (vpn.state, vpn.trouble) = judged(*seen);
+            vpn.counts = seen.counts;
             vpn.proven = seen.heard == Heard::Fresh;
         }
     }
@@ -127,8 +129,8 @@ impl WireGuard {
                 log::debug!("the handshakes of WireGuard cannot be read: {}", sentence(&error));
             }
             let text = file::read(Path::new(HANDSHAKES), 64 * 1024).unwrap_or_default();
-            let heard = heard(&String::from_utf8_lossy(&text), now(), keepalive);
-            let pause = self.note(heard);
+            let latest = latest(&String::from_utf8_lossy(&text));
+            let pause = self.note(heard(latest, now(), keepalive), counts(latest));
             tokio::select! {
                 changed = folders.changed() => { changed?; self.seen().looks = 0; }
                 () = self.look.notified() => {}
@@ -138,12 +140,13 @@ impl WireGuard {
     }
 
     /// Notes a look. Returns when to look again.
-    fn note(&self, heard: Heard) -> Duration {
+    fn note(&self, heard: Heard, counts: Counts) -> Duration {
         let mut seen = self.seen();
-        let before = judged(*seen);
+        let before = (judged(*seen), seen.counts);
         seen.heard = heard;
+        seen.counts = counts;
         seen.looks += 1;
-        if judged(*seen) != before {
+        if (judged(*seen), seen.counts) != before {
             self.changed.notify_one();
         }
         match (heard, AT_FIRST.get(seen.looks - 1)) {
@@ -173,12 +176,31 @@ fn keepalive() -> Option<u64> {
 }
 
 /// Reads `PUBLIC KEY<tab>SECONDS SINCE 1970`, a line a peer; 0 is never (wg(8)).
-fn heard(text: &str, now: u64, keepalive: u64) -> Heard {
-    let last: Vec<u64> = text
-        .lines()
-        .filter_map(|line| line.split_once('\t')?.1.trim().parse().ok())
-        .collect();
-    let latest = last.into_iter().max();
+fn latest(text: &str) -> Option<u64> {
+    let mut latest = None;
+    for line in text.lines() {
+        let at = line.split_once('\t').and_then(|(_, at)| at.trim().parse().ok());
+        latest = latest.max(at);
+    }
+    latest
+}
+
+/// What the interface has counted (sysfs-class-net-statistics).
+fn counts(latest: Option<u64>) -> Counts {
+    let read = |name: &str| {
+        let path = format!("/sys/class/net/{NAME}/statistics/{name}");
+        let text = file::read(Path::new(&path), 64).unwrap_or_default();
+        String::from_utf8_lossy(&text).trim().parse().unwrap_or(0)
+    };
+    Counts {
+        received: read("rx_bytes"),
+        sent: read("tx_bytes"),
+        handshake: latest.unwrap_or(0),
+    }
+}
+
+/// What that says of the peers.
+fn heard(latest: Option<u64>, now: u64, keepalive: u64) -> Heard {
     match latest {
         None => Heard::Unknown,
         // Of a clock that was set back since then nothing is known.
@@ -213,7 +235,11 @@ mod tests {
             ("KEY=\t5\n", 0, Heard::Idle),
             ("KEY=\t2000\n", 25, Heard::Fresh),
         ] {
-            assert_eq!(heard(text, 1000, keepalive), expected, "{text:?} {keepalive}");
+            assert_eq!(
+                heard(latest(text), 1000, keepalive),
+                expected,
+                "{text:?} {keepalive}"
+            );
         }
     }
 
@@ -226,6 +252,7 @@ mod tests {
                 state,
                 trouble: None,
                 proven: false,
+                counts: Counts::default(),
             };
             let mut snapshot = Snapshot::Read(Network {
                 vpns: vec![vpn],
@@ -245,15 +272,18 @@ mod tests {
         assert_eq!(read(VpnState::Up), connecting);
         for seconds in AT_FIRST {
             assert_eq!(read(VpnState::Up), connecting);
-            assert_eq!(wireguard.note(Heard::Never), Duration::from_secs(seconds));
+            assert_eq!(
+                wireguard.note(Heard::Never, Counts::default()),
+                Duration::from_secs(seconds)
+            );
         }
         assert_eq!(
             read(VpnState::Up),
             (VpnState::Down, Some(Trouble::Unreachable), false)
         );
-        assert_eq!(wireguard.note(Heard::Fresh), FRESH_PAUSE);
+        assert_eq!(wireguard.note(Heard::Fresh, Counts::default()), FRESH_PAUSE);
         assert_eq!(read(VpnState::Up), up);
-        assert_eq!(wireguard.note(Heard::Stale), OTHER_PAUSE);
+        assert_eq!(wireguard.note(Heard::Stale, Counts::default()), OTHER_PAUSE);
         assert_eq!(read(VpnState::Up), (VpnState::Down, Some(Trouble::Silent), false));
         // Activated anew: nothing is known of it.
         assert_eq!(read(VpnState::Connecting), connecting);

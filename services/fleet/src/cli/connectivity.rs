@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleet_base::boot_clock;
 use fleet_base::exit::Exit;
-use fleet_base::proxy::connectivity::{self, Changes, ProblemRow, Repairs, StepRow, UplinkRow};
+use fleet_base::proxy::connectivity::{self, Changes, Details, ProblemRow, StepRow, UplinkRow, VpnRow};
 use serde_json::{Value, json};
 
 use super::connection;
@@ -13,13 +13,13 @@ use super::output;
 
 /// How far the device reaches.
 #[derive(PartialEq, Eq)]
-pub(super) struct Connectivity(connectivity::Connectivity, Repairs);
+pub(super) struct Connectivity(connectivity::Connectivity, Details);
 
 impl Connectivity {
     /// Asks the watcher.
     pub(super) async fn read(connection: &zbus::Connection) -> zbus::Result<Self> {
-        let (reach, repairs) = connectivity::read_all(connection).await?;
-        Ok(Self(reach, repairs))
+        let (reach, details) = connectivity::read_all(connection).await?;
+        Ok(Self(reach, details))
     }
 
     /// For scripts.
@@ -32,6 +32,7 @@ impl Connectivity {
             "interface": self.0.interface,
             "since_boottime_us": self.0.since,
             "uplinks": self.0.uplinks.iter().map(uplink_json).collect::<Vec<_>>(),
+            "vpns": self.1.vpns.iter().map(vpn_json).collect::<Vec<_>>(),
             "repair": self.repair_json(),
         })
     }
@@ -98,9 +99,9 @@ impl Connectivity {
                     .map(|(_, _, explanation)| format!("  ! {explanation}")),
             );
         }
+        lines.extend(self.1.vpns.iter().map(vpn_line));
         for (step, subject, reason, outcome, detail, at) in &self.1.steps {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            let when = output::span(since.map_or(0, |since| since.as_secs()).saturating_sub(*at));
+            let when = span_from(*at);
             let detail = if detail.is_empty() {
                 String::new()
             } else {
@@ -127,6 +128,31 @@ fn uplink_json((interface, level, reason, explanation, since, problems): &Uplink
     })
 }
 
+fn vpn_json((name, state, reason, explanation, since, received, sent, handshake): &VpnRow) -> Value {
+    json!({
+        "name": name,
+        "state": state,
+        "reason": reason,
+        "explanation": explanation,
+        "since_boottime_us": since,
+        "received_bytes": received,
+        "sent_bytes": sent,
+        "last_handshake": handshake,
+    })
+}
+
+/// Why it is not up the sentence of the device says.
+fn vpn_line((name, state, reason, _, since, received, sent, handshake): &VpnRow) -> String {
+    let mut line = format!("  {name}: {} for {}", rung(state, reason), span_since(*since));
+    if received + sent > 0 {
+        line += &format!("; {received} bytes in, {sent} out");
+    }
+    if *handshake > 0 {
+        line += &format!("; heard {} ago", span_from(*handshake));
+    }
+    line
+}
+
 /// The level, and the reason if there is one.
 fn rung(level: &str, reason: &str) -> String {
     match reason {
@@ -137,6 +163,12 @@ fn rung(level: &str, reason: &str) -> String {
 
 fn span_since(since: u64) -> String {
     output::span(boot_clock::now_us().saturating_sub(since) / 1_000_000)
+}
+
+/// Since a time in seconds since 1970.
+fn span_from(at: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    output::span(now.map_or(0, |now| now.as_secs()).saturating_sub(at))
 }
 
 /// `fleet connectivity`.

@@ -134,3 +134,16 @@ fn stopped_in_order_is_no_trouble() {
         (">STATE:1,EXITING,SIGTERM,,,,,", Connecting, None),
     ]);
 }
+
+#[test]
+fn what_went_through_it() {
+    let mut tunnel = play(&[
+        (">STATE:1,CONNECTED,SUCCESS,10.8.0.2,172.31.77.1,1194,,", Up, None),
+        (">BYTECOUNT:700,500", Up, None),
+    ]);
+    let counts = tunnel.counts();
+    assert_eq!((counts.received, counts.sent), (700, 500));
+    tunnel.hear(Line::State("RECONNECTING", "ping-restart"));
+    tunnel.hear(Line::State("CONNECTED", "SUCCESS"));
+    assert_eq!(tunnel.counts(), Counts::default(), "another tunnel");
+}
