@@ -111,9 +111,13 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
             "the clock is wrong, so that no certificate is valid: check the time servers (ntpServers), which {on} may not \
              reach"
         ),
+        Reason::TlsIntercepted => format!(
+            "what answers the connectivity check through {on} shows a certificate that is not its server's: something on the \
+             way opens TLS. Have the host let through there, or trust its authority (balenaRootCA)"
+        ),
         Reason::ServerFault => format!(
-            "the connectivity check's server, reached through {on}, has a fault of its own (HTTP 5xx): look there; the \
-             device's network works"
+            "the connectivity check's server, reached through {on}, has a fault of its own (HTTP 5xx, or a certificate that \
+             has expired): look there; the device's network works"
         ),
         Reason::VpnConnecting => {
             format!(

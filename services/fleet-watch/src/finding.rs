@@ -67,14 +67,16 @@ impl Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(Deserialize), serde(rename_all = "kebab-case"))]
 pub(crate) enum Check {
-    /// What it should; or, over TLS, which is not looked into, it took the connection.
+    /// What it should; or, over TLS, it took the connection, and nothing was found wrong with it.
     Expected,
     /// Over TLS: it took the connection, and the clock is before the day on which the system was made, or far from what the
     /// server says.
     ClockWrong,
+    /// Over TLS: its certificate is of no authority that is known here, or for another name.
+    Intercepted,
     /// Something else.
     Portal,
-    /// That it has a fault (HTTP 5xx).
+    /// That it has a fault (HTTP 5xx); or, over TLS, a certificate that has expired.
     ServerFault,
     Refused,
     Reset,

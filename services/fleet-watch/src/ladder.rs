@@ -101,6 +101,8 @@ closed_list! {
         CheckReset = "check-reset",
         /// The check goes over TLS, and the clock is wrong: no certificate is valid by it.
         ClockWrong = "clock-wrong",
+        /// The check goes over TLS, and what answers shows a certificate that is not the server's.
+        TlsIntercepted = "tls-intercepted",
         /// It answers that it has a fault of its own (HTTP 5xx).
         ServerFault = "server-fault",
         /// A VPN is being brought up.

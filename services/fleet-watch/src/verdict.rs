@@ -240,6 +240,7 @@ fn why_exactly(reason: Reason, resolvers: &[IpAddr], found: Option<&Found>) -> R
         Some(Check::Portal) => Reason::Portal,
         Some(Check::ServerFault) => Reason::ServerFault,
         Some(Check::ClockWrong) => Reason::ClockWrong,
+        Some(Check::Intercepted) => Reason::TlsIntercepted,
         Some(Check::Refused) => Reason::CheckRefused,
         Some(Check::Reset) => Reason::CheckReset,
         Some(Check::Timeout) => Reason::CheckTimeout,

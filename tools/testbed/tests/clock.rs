@@ -80,11 +80,11 @@ fn the_day_that_the_check_s_server_says_tells_a_wrong_clock() -> Result<()> {
         ))?
         .succeeds()?;
     for (mode, reason) in [
-        (Http::Ok, "dns no-internet"),
+        (Http::Ok, "dns tls-intercepted"),
         (Http::Past, "dns clock-wrong"),
         // Nobody there to say it: the failure is what it was before.
-        (Http::Refuse, "dns no-internet"),
-        (Http::Silent, "dns no-internet"),
+        (Http::Refuse, "dns tls-intercepted"),
+        (Http::Silent, "dns tls-intercepted"),
         (Http::Past, "dns clock-wrong"),
     ] {
         device.world().http(mode)?;

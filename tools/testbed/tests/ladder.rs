@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use testbed::{Device, Dhcp, Dns, Http, Link, SECOND_ADDRESS, Switch, Tier};
 
 /// The device's level, reason and status.
@@ -192,6 +192,57 @@ fn what_answers_the_check() -> Result<()> {
         .succeeds()?;
     recheck(&mut device)?;
     device.soon(PATIENCE, VERDICT, "dns check-refused offline")?;
+    Ok(())
+}
+
+/// Servers of the check over https, each with another certificate: what it is, its options, and whose it is.
+const CERTIFICATES: &str = r#"set -e
+    ec='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+    openssl req -x509 $ec -days 30 -subj /CN=authority -keyout ca.key -out ca.crt
+    issue() {
+        openssl req $ec -subj "/CN=$2" -keyout $1.key -out $1.csr
+        printf 'subjectAltName=DNS:%s\n' $2 >$1.ext
+        openssl x509 -req -in $1.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days $3 -extfile $1.ext -out $1.crt
+    }
+    issue good check.example 30
+    issue other other.example 30
+    issue expired check.example -1
+    openssl req -x509 $ec -days 30 -subj /CN=check.example -addext subjectAltName=DNS:check.example -keyout self.key -out self.crt"#;
+
+#[test]
+fn what_is_wrong_inside_tls() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(
+            r#"{"os": {"network": {"connectivity": {"uri": "https://check.example/", "response": ""}}}}"#,
+        )
+        .start()?;
+    let folder = device.own_run().directory().display().to_string();
+    let at = |command: &str| format!("cd {folder} && {command}");
+    device.world().run(&at(CERTIFICATES))?.succeeds()?;
+    let authority = std::fs::read(device.own_run().directory().join("ca.crt"))?;
+    std::fs::write(device.own_run().directory().join("boot/ca.crt"), authority)?;
+    device
+        .run("fleet config set balenaRootCA \"$(base64 -w0 /boot/ca.crt)\"")?
+        .succeeds()?;
+    for (certificate, verdict) in [
+        ("self", "dns tls-intercepted offline"),
+        // It answers with a page.
+        ("good", "dns portal offline"),
+        ("other", "dns tls-intercepted offline"),
+        ("expired", "dns server-fault offline"),
+        ("good", "dns portal offline"),
+    ] {
+        let serve = format!(
+            "kill $(cat server.pid 2>/dev/null) 2>/dev/null; \
+             setsid openssl s_server -accept 443 -cert {certificate}.crt -key {certificate}.key -www </dev/null >server.log 2>&1 & \
+             echo $! >{folder}/server.pid"
+        );
+        device.world().run(&at(&serve))?.succeeds()?;
+        recheck(&mut device)?;
+        device
+            .soon(PATIENCE, VERDICT, verdict)
+            .with_context(|| certificate.to_owned())?;
+    }
     Ok(())
 }
 

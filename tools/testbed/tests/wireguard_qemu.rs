@@ -95,8 +95,8 @@ fn a_handshake_is_what_makes_a_tunnel() -> Result<()> {
     soon(&mut device, 180, "internet vpn-unreachable heartbeat-only")?;
     device.soon(
         Duration::from_secs(400),
-        "fleet config show --json | jq -r '.keys[] | select(.key | startswith(\"os.vpn.wireguard.peers\")) | .state + \" \" + .detail' | cut -c-31",
-        "refused tried, and taken back: ",
+        "fleet config show --json | jq -r '.keys[] | select(.key | startswith(\"os.vpn.wireguard.peers\")) | .state + \" \" + .detail' | cut -c-29",
+        "refused tried, and taken back",
     )?;
     soon(&mut device, 180, "vpn none online")?;
     device

@@ -1,10 +1,11 @@
 //! One request to the connectivity check's server, to see what is in the way; and if that is inside TLS, one for what time
-//! it has.
+//! it has, and a handshake for its certificate.
 
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use fleet_base::{command, paths};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -14,8 +15,10 @@ use crate::finding::Check;
 
 /// How long it may take, all in all.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Of that, how long for the server's time.
-const TIME_LIMIT: Duration = Duration::from_secs(4);
+/// How long for a look at its certificate, in a process of its own.
+const TLS_LIMIT: Duration = Duration::from_secs(12);
+/// What a handshake carries, mostly certificates.
+const HANDSHAKE: u64 = 6000;
 /// Of the answer only its first line is of interest, or its head.
 const LONGEST: usize = 2048;
 /// The segments of a short connection that carry nothing, with TCP's options.
@@ -30,6 +33,8 @@ pub(super) async fn ask(interface: &Interface, address: IpAddr, uri: &CheckUri) 
     let mut carried = 0;
     let asked = timeout(LIMIT, request(interface, address, uri, &mut carried)).await;
     let check = match asked {
+        // That was the connection only.
+        Ok(Ok(_)) if uri.tls => inside_tls(interface, address, uri, &mut carried).await,
         Ok(Ok(check)) => check,
         Ok(Err(error)) => fault(&error),
         Err(_) => Check::Timeout,
@@ -57,8 +62,7 @@ async fn request(
 ) -> io::Result<Check> {
     let stream = connect(interface, address, uri.port).await?;
     if uri.tls {
-        drop(stream);
-        return Ok(inside_tls(interface, address, uri, carried).await);
+        return Ok(Check::Expected);
     }
     let CheckUri { path, authority, .. } = uri;
     let answer = answer(&stream, &["GET ", path], authority, b"\n", carried).await?;
@@ -94,15 +98,41 @@ async fn answer(
 }
 
 /// What is said inside is NetworkManager's to judge, and did not please it. That the certificate is not valid for our
-/// clock can be told by the clock alone.
+/// clock can be told by the clock alone; else whose it is is looked at.
 async fn inside_tls(interface: &Interface, address: IpAddr, uri: &CheckUri, carried: &mut u64) -> Check {
     let now = SystemTime::now();
     if is_before_image(now) {
         return Check::ClockWrong;
     }
-    let asked = timeout(TIME_LIMIT, time_of(interface, address, uri, carried)).await;
-    match asked {
-        Ok(Ok(Some(theirs))) if is_far(now, theirs) => Check::ClockWrong,
+    let port = interface.address(address, uri.port).to_string();
+    let arguments = [
+        "server",
+        uri.host.as_str(),
+        port.as_str(),
+        interface.name.as_str(),
+    ];
+    let (theirs, word) = tokio::join!(
+        timeout(LIMIT, time_of(interface, address, uri, carried)),
+        command::ask(paths::CERTIFICATE_CHECKER, &arguments, b"", TLS_LIMIT),
+    );
+    *carried += SEGMENTS * (ip_header(&interface.address(address, uri.port)) + TCP) + HANDSHAKE;
+    match (theirs, word) {
+        (Ok(Ok(Some(theirs))), _) if is_far(now, theirs) => Check::ClockWrong,
+        (_, Ok(word)) => shown(word.trim_end()),
+        (_, Err(error)) => {
+            log::debug!("cannot look at the certificate of the check's server: {error}");
+            Check::Expected
+        }
+    }
+}
+
+/// What the server's certificate says.
+fn shown(word: &str) -> Check {
+    match word {
+        "untrusted" | "other-name" => Check::Intercepted,
+        "expired" => Check::ServerFault,
+        "not-yet-valid" => Check::ClockWrong,
+        "broken-off" => Check::Reset,
         _ => Check::Expected,
     }
 }

@@ -83,6 +83,7 @@ pub(crate) const fn steps(reason: Reason, thing: Thing) -> &'static [Step] {
         | Reason::CheckTimeout
         | Reason::CheckReset
         | Reason::ClockWrong
+        | Reason::TlsIntercepted
         | Reason::ServerFault
         | Reason::VpnConnecting
         | Reason::VpnUnreachable
@@ -141,6 +142,7 @@ mod tests {
     fn what_is_upstream_is_left_alone() {
         for reason in [
             Reason::Portal,
+            Reason::TlsIntercepted,
             Reason::ServerFault,
             Reason::ResolverSilent,
             Reason::ResolverFailing,
