@@ -47,10 +47,13 @@ ROOTFS_POSTUNINSTALL_COMMAND += "${@bb.utils.contains_any('IMAGE_FEATURES', 'emp
 
 # The file system has to fit into the slot, which cannot grow in the field.
 # nooelint: oelint.vars.specific
-IMAGE_ROOTFS_MAXSIZE = "${@fleet_kib(d, 'FLEET_ROOT_SIZE')}"
+IMAGE_ROOTFS_MAXSIZE = "${@fleet_kib(d, 'FLEET_ROOT_SIZE') or ''}"
 
 def fleet_kib(d, name):
     size = d.getVar(name)
+    # Another distro has no slots.
+    if not size:
+        return 0
     factor = {'K': 1, 'M': 1024, 'G': 1024 * 1024}.get(size[-1:])
     if factor is None or not size[:-1].isdigit():
         bb.fatal('%s is "%s": a number with K, M or G is wanted' % (name, size))
