@@ -44,3 +44,31 @@ fleet_check_passwords() {
     done
 }
 ROOTFS_POSTUNINSTALL_COMMAND += "${@bb.utils.contains_any('IMAGE_FEATURES', 'empty-root-password allow-empty-password', '', 'fleet_check_passwords', d)}"
+
+# The file system has to fit into the slot, which cannot grow in the field.
+# nooelint: oelint.vars.specific
+IMAGE_ROOTFS_MAXSIZE = "${@fleet_kib(d, 'FLEET_ROOT_SIZE') or ''}"
+
+def fleet_kib(d, name):
+    size = d.getVar(name)
+    # Another distro has no slots.
+    if not size:
+        return 0
+    factor = {'K': 1, 'M': 1024, 'G': 1024 * 1024}.get(size[-1:])
+    if factor is None or not size[:-1].isdigit():
+        bb.fatal('%s is "%s": a number with K, M or G is wanted' % (name, size))
+    return int(size[:-1]) * factor
+
+# What the files take, against what this release may take of its slot: said in every build, so that growth is seen
+# when it happens.
+python fleet_check_size() {
+    used = oe.utils.directory_size(d.getVar('IMAGE_ROOTFS')) // 1024
+    budget = fleet_kib(d, 'FLEET_ROOT_BUDGET')
+    said = '%s: %d MiB of a budget of %d MiB, in slots of %s' % (
+        d.getVar('PN'), used // 1024, budget // 1024, d.getVar('FLEET_ROOT_SIZE'))
+    if used > budget:
+        bb.fatal('%s. Every later release has to fit into the slots that devices have: leave something out, or give '
+                 'both FLEET_ROOT_SIZE and FLEET_ROOT_BUDGET more before the first device is out' % said)
+    bb.plain(said)
+}
+IMAGE_PREPROCESS_COMMAND += "fleet_check_size"

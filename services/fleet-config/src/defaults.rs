@@ -411,6 +411,27 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_product_changes_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.toml");
+        let drop_ins = folder.path().join("fleet.toml.d");
+        std::fs::create_dir(&drop_ins).unwrap();
+        std::fs::write(&path, include_str!("../../../dist/usr/lib/fleet/fleet.toml")).unwrap();
+        let (before, errors) = Defaults::load(&path);
+        assert_eq!(errors.len(), 0, "{errors:?}");
+        std::fs::write(
+            drop_ins.join("50-pump.toml"),
+            include_str!("../../../docs/example/meta-example-product/recipes-pump/pump/files/50-pump.toml"),
+        )
+        .unwrap();
+        let (after, errors) = Defaults::load(&path);
+        assert_eq!(errors.len(), 0, "{errors:?}");
+        assert_ne!(after.pools, before.pools);
+        assert_ne!(after.check_uri, before.check_uri);
+        assert_eq!(after.fallback, before.fallback);
+    }
+
+    #[test]
     fn a_limit_of_the_journal_keeps_the_rule_of_its_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fleet.toml");

@@ -2,10 +2,12 @@
 //! everywhere; BitBake runs where the layers that it needs can be checked out. And `cargo xtask crates`, which writes
 //! the recipe's list of crates.
 
+mod counterparts;
 mod crates;
 mod packaged;
 mod parse;
 mod recipe;
+mod reference;
 mod venv;
 
 use std::path::{Path, PathBuf};
@@ -91,7 +93,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         steps: &steps,
         count: Count::default(),
     };
-    lint(&mut report)?;
+    lint(&mut report, reference::Image::Optional)?;
     if !arguments.lint {
         let default = ["kas.yml".to_owned()];
         let files = if arguments.kas.is_empty() {
@@ -117,27 +119,32 @@ pub fn check(steps: &Steps) -> anyhow::Result<Count> {
         steps,
         count: Count::default(),
     };
-    lint(&mut report)?;
+    // The tests before this one have built it.
+    lint(&mut report, reference::Image::Required)?;
     parse::check(&mut report, &checkout()?, "kas.yml");
     Ok(report.count)
 }
 
 /// The checks that need this repository and a Python package index (or what was installed from it before).
-fn lint(report: &mut Report<'_>) -> anyhow::Result<()> {
+fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> {
     let top = checkout()?;
     report.add("crates list", crates::check(&top).into());
     report.add("packaged files", packaged::check(&top).into());
     report.add("enabled units", packaged::check_units(&top).into());
+    report.add("files of both images", reference::check(&top, image).into());
+    report.add("packages of both images", counterparts::check(&top).into());
     report.add("recipe version", recipe::check_version(&top).into());
     match Venv::ensure(report.steps, &top) {
         Ok(venv) => {
             report.add("oelint-adv", oelint(&venv, &top).into());
             report.add("kas files", kas_files(&venv, &top).into());
+            report.add("kas menu", kas_menu(&venv, &top).into());
         }
         Err(error) => {
             let text = format!("{error:#}");
-            report.add("oelint-adv", Outcome::Failed(text.clone()));
-            report.add("kas files", Outcome::Failed(text));
+            for name in ["oelint-adv", "kas files", "kas menu"] {
+                report.add(name, Outcome::Failed(text.clone()));
+            }
         }
     }
     Ok(())
@@ -184,6 +191,22 @@ fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
     let (success, text) = output(&mut command)?;
     Ok(if success {
         Outcome::Passed(format!("{} files; every repository is pinned", files.len()))
+    } else {
+        Outcome::Failed(format!("\n{text}"))
+    })
+}
+
+/// What can be chosen in `Kconfig`, by kas's own menu without its screen.
+fn kas_menu(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
+    let mut command = venv.command("python");
+    command
+        .args(["-c", include_str!("layer/kas_menu.py")])
+        .arg(top)
+        .arg(top.join("build/layer"))
+        .current_dir(top);
+    let (success, text) = output(&mut command)?;
+    Ok(if success {
+        Outcome::Passed(text)
     } else {
         Outcome::Failed(format!("\n{text}"))
     })

@@ -26,20 +26,31 @@ class Collect(logging.Handler):
 logging.getLogger().addHandler(Collect())
 create_global_context(argparse.Namespace(no_color=True))
 
-for name in sys.argv[1:]:
+
+def read(names):
+    """What kas makes of the files together, or None."""
+    label = ':'.join(names)
     try:
-        config, missing = IncludeHandler([str(Path(name).resolve())]).get_config()
+        config, missing = IncludeHandler([str(Path(name).resolve()) for name in names]).get_config()
     except Exception as error:  # kas has no common base for them
-        problems.append(f'{name}: {error}')
-        continue
-    problems += [f'{name}: includes a file of {repo}, which needs a checkout' for repo in missing]
+        problems.append(f'{label}: {error}')
+        return None
+    problems.extend(f'{label}: includes a file of {repo}, which needs a checkout' for repo in missing)
     locked = config.get('overrides', {}).get('repos', {})
     for repo, settings in config.get('repos', {}).items():
         if 'url' not in (settings or {}):
             continue
         commit = settings.get('commit') or locked.get(repo, {}).get('commit', '')
         if not re.fullmatch('[0-9a-f]{40}', commit):
-            problems.append(f'{name}: {repo} is not pinned to a commit; run `kas lock {name}`')
+            problems.append(f'{label}: {repo} is not pinned to a commit; run `kas lock {label}`')
+    return config
+
+
+for name in sys.argv[1:]:
+    config = read([name])
+    # An option is for use with a board.
+    if config is not None and 'repos' not in config:
+        read(['kas.yml', name])
 
 for problem in problems:
     print(problem)

@@ -1,7 +1,7 @@
 //! Is every file of `dist/` installed by `make install`, and is everything that it installs in a package of the recipe?
 //! A file that is in no package stops a build an hour after it was added.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ pub(super) fn check(top: &Path) -> anyhow::Result<Outcome> {
     let dist = top.join("dist");
     for path in files_below(&dist)? {
         let name = below(&dist, &path);
-        if !installed.contains(&name) {
+        if !installed.contains_key(&name) {
             problems.push(format!("dist{} is not installed by make install", name.display()));
         }
     }
@@ -37,7 +37,7 @@ pub(super) fn check(top: &Path) -> anyhow::Result<Outcome> {
     for word in recipe::words(top, "FILES:${PN}")? {
         files.push(recipe::expand(&word)?);
     }
-    for name in &installed {
+    for name in installed.keys() {
         if !files
             .iter()
             .any(|pattern| name.starts_with(pattern.trim_end_matches("/*")))
@@ -89,8 +89,9 @@ pub(super) fn check_units(top: &Path) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The absolute paths that `make install` makes. The executables are empty files: only their place matters here.
-fn install(top: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+/// What `make install` makes: the absolute paths, and where each was put. The executables are empty files: only their place
+/// and mode matter.
+pub(super) fn install(top: &Path) -> anyhow::Result<BTreeMap<PathBuf, PathBuf>> {
     let work = top.join("build/layer/installed");
     let (bindir, root) = (work.join("bin"), work.join("root"));
     if work.exists() {
@@ -111,8 +112,8 @@ fn install(top: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     let (success, text) = output(&mut make)?;
     anyhow::ensure!(success, "make install failed: {text}");
     Ok(files_below(&root)?
-        .iter()
-        .map(|path| below(&root, path))
+        .into_iter()
+        .map(|path| (below(&root, &path), path))
         .collect())
 }
 

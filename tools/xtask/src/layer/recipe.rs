@@ -38,14 +38,19 @@ fn read(top: &Path) -> anyhow::Result<(PathBuf, String)> {
 /// The words of every assignment to `variable`: `X = "…"` and `X += "…"`, over continued lines.
 pub(super) fn words(top: &Path, variable: &str) -> anyhow::Result<Vec<String>> {
     let (path, text) = read(top)?;
-    let words = assigned(&text, variable);
+    let words: Vec<String> = values(&text, variable)
+        .iter()
+        .flat_map(|value| value.split_whitespace())
+        .map(str::to_owned)
+        .collect();
     if words.is_empty() {
         bail!("{} has no {variable}", path.display());
     }
     Ok(words)
 }
 
-fn assigned(recipe: &str, variable: &str) -> Vec<String> {
+/// The value of every assignment to `variable` in the text of a recipe.
+pub(super) fn values(recipe: &str, variable: &str) -> Vec<String> {
     let joined = recipe.replace("\\\n", " ");
     joined
         .lines()
@@ -57,9 +62,24 @@ fn assigned(recipe: &str, variable: &str) -> Vec<String> {
                 .trim();
             value.strip_prefix('"')?.strip_suffix('"')
         })
-        .flat_map(str::split_whitespace)
         .map(str::to_owned)
         .collect()
+}
+
+/// The lines of a shell function of the recipe, without comments.
+pub(super) fn function(top: &Path, name: &str) -> anyhow::Result<Vec<String>> {
+    let (path, text) = read(top)?;
+    let start = format!("{name}() {{\n");
+    let body = text
+        .split_once(&start)
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .with_context(|| format!("{} has no function {name}", path.display()))?
+        .0;
+    Ok(body
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect())
 }
 
 /// A path of the recipe, with oe-core's variables as they are on a merged /usr (bitbake.conf).
@@ -115,8 +135,8 @@ mod tests {
     fn assignments_are_joined_over_lines() {
         let recipe = "FILES:${PN} += \"${datadir}/a \\\n    ${datadir}/b\"\nFILES:${PN}-doc = \"c\"\nFILES:${PN} += \"d\"\n";
         assert_eq!(
-            assigned(recipe, "FILES:${PN}"),
-            ["${datadir}/a", "${datadir}/b", "d"]
+            values(recipe, "FILES:${PN}"),
+            ["${datadir}/a      ${datadir}/b", "d"]
         );
     }
 
