@@ -2,10 +2,14 @@
 //! everywhere; BitBake runs where the layers that it needs can be checked out. And `cargo xtask crates`, which writes
 //! the recipe's list of crates.
 
+mod bitbake;
+mod boards;
+mod cases;
 mod counterparts;
 mod crates;
 mod packaged;
 mod parse;
+mod proof;
 mod recipe;
 mod reference;
 mod venv;
@@ -19,6 +23,7 @@ use crate::image::checkout;
 use crate::step::Steps;
 use crate::test::Count;
 pub use crates::{Arguments as CratesArguments, main as crates};
+use parse::Depth;
 use venv::Venv;
 
 /// What `cargo xtask layer-check` is asked for.
@@ -27,9 +32,15 @@ pub struct Arguments {
     /// Only what needs no checkout of other layers.
     #[arg(long)]
     lint: bool,
-    /// Parses for this kas file (instead of kas.yml); may be given more than once.
+    /// Parses for this kas file (instead of docs/example/kas.yml); may be given more than once.
     #[arg(long, value_name = "FILE")]
     kas: Vec<String>,
+    /// Every machine, and all options; writes docs/layer-report.md. With --kas: only these of them.
+    #[arg(long)]
+    all: bool,
+    /// Also a dry run of the image, task by task: ten minutes a machine.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// How a check ended, with what is to be said about it.
@@ -95,14 +106,12 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     lint(&mut report, reference::Image::Optional)?;
     if !arguments.lint {
-        let default = ["kas.yml".to_owned()];
-        let files = if arguments.kas.is_empty() {
-            &default
-        } else {
-            arguments.kas.as_slice()
-        };
-        for file in files {
-            parse::check(&mut report, &checkout()?, file);
+        for (file, depth) in sessions(&top, arguments)? {
+            parse::check(&mut report, &top, &file, depth);
+        }
+        if arguments.all {
+            let lines = proof::publish(&top)?;
+            steps.say(&format!("docs/layer-report.md has {lines} lines"));
         }
     }
     println!("{}", report.count);
@@ -113,6 +122,32 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What BitBake is asked: a kas file each.
+fn sessions(top: &Path, arguments: &Arguments) -> anyhow::Result<Vec<(String, Depth)>> {
+    let dry_run = arguments.dry_run;
+    let whole = |file: String| (file, Depth { whole: true, dry_run });
+    let mut sessions = vec![whole(parse::DEFAULT.to_owned())];
+    if arguments.all {
+        let boards = boards::all(top)?.into_iter().map(|board| board.file);
+        let others = boards
+            .filter(|file| file != boards::OF_THE_DEFAULT)
+            .chain([boards::with_every_option(top)?]);
+        sessions.extend(others.map(|file| {
+            (
+                file,
+                Depth {
+                    whole: false,
+                    dry_run,
+                },
+            )
+        }));
+        sessions.retain(|(file, _)| arguments.kas.is_empty() || arguments.kas.contains(file));
+    } else if !arguments.kas.is_empty() {
+        sessions = arguments.kas.iter().cloned().map(whole).collect();
+    }
+    Ok(sessions)
+}
+
 /// Every check, for `cargo xtask test`.
 pub fn check(steps: &Steps) -> anyhow::Result<Count> {
     let mut report = Report {
@@ -121,7 +156,15 @@ pub fn check(steps: &Steps) -> anyhow::Result<Count> {
     };
     // The tests before this one have built it.
     lint(&mut report, reference::Image::Required)?;
-    parse::check(&mut report, &checkout()?, "kas.yml");
+    parse::check(
+        &mut report,
+        &checkout()?,
+        parse::DEFAULT,
+        Depth {
+            whole: true,
+            dry_run: false,
+        },
+    );
     Ok(report.count)
 }
 
@@ -133,6 +176,7 @@ fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> 
     report.add("enabled units", packaged::check_units(&top).into());
     report.add("files of both images", reference::check(&top, image).into());
     report.add("packages of both images", counterparts::check(&top).into());
+    report.add("boards", boards::check(&top).into());
     report.add("recipe version", recipe::check_version(&top).into());
     match Venv::ensure(report.steps, &top) {
         Ok(venv) => {
@@ -152,12 +196,15 @@ fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> 
 
 /// oelint-adv with `.oelint.cfg`. The crates list is read with its recipe; its form is OpenEmbedded's.
 fn oelint(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
-    let layer = top.join("meta-fleet");
-    let mut files = vec![layer.join("conf/layer.conf")];
-    files.extend(files_below(&layer)?.into_iter().filter(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "bb" || extension == "bbappend")
-    }));
+    let mut files = Vec::new();
+    for layer in ["meta-fleet", "docs/example/meta-example-product"] {
+        files.extend(files_below(&top.join(layer))?.into_iter().filter(|path| {
+            path.ends_with("conf/layer.conf")
+                || path
+                    .extension()
+                    .is_some_and(|extension| extension == "bb" || extension == "bbappend")
+        }));
+    }
     let mut command = venv.command("oelint-adv");
     command
         .args(["--quiet", "--relpaths", "--release", "wrynose"])
@@ -173,7 +220,7 @@ fn oelint(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
 
 /// kas's own reading of `kas.yml` and of every file in `kas/`, with their lock files.
 fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
-    let mut files = vec![PathBuf::from("kas.yml")];
+    let mut files = vec![PathBuf::from("kas.yml"), PathBuf::from(parse::DEFAULT)];
     for path in files_below(&top.join("kas"))? {
         let name = path
             .file_name()
