@@ -1,6 +1,7 @@
 SUMMARY = "Boot loader configuration of Fleet OS"
 DESCRIPTION = "Chooses a slot by what an update and the boots since then have left in the environment (docs/boot.md): \
-a script for U-Boot or a configuration file for GRUB (UEFI), and the environment that a new disk begins with."
+a script for U-Boot or a configuration file for GRUB (UEFI), the environment that a new disk begins with, and how RAUC \
+reaches it on the device."
 HOMEPAGE = "https://fleetos.example"
 SECTION = "bootloaders"
 LICENSE = "Apache-2.0"
@@ -9,17 +10,19 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7ca
 
 require fleet-loader.inc
 
-DEPENDS = "${@'u-boot-mkimage-native u-boot-mkenvimage-native' if d.getVar('FLEET_LOADER') == 'u-boot' else ''}"
+DEPENDS += "${@'u-boot-mkimage-native u-boot-mkenvimage-native' if d.getVar('FLEET_LOADER') == 'u-boot' else ''}"
 # meta-raspberrypi's U-Boot depends on whoever provides boot.scr.
 PROVIDES:append:rpi = " u-boot-default-script"
 
 SRC_URI = "file://grub.cfg.in \
            file://grub.env \
+           file://rauc-grub \
            file://boot.cmd.in \
-           file://boot.env"
+           file://boot.env \
+           file://fw_env.config"
 S = "${UNPACKDIR}"
 
-inherit deploy kernel-arch nopackages
+inherit deploy kernel-arch
 
 INHIBIT_DEFAULT_DEPS = "1"
 
@@ -55,8 +58,21 @@ do_compile() {
         mkimage -A ${UBOOT_ARCH} -T script -C none -n "Fleet OS" -d ${B}/boot.cmd ${B}/boot.scr
         mkenvimage -r -s 0x1000 -o ${B}/fleet-env.img ${S}/boot.env
     else
-        # GRUB wants 1024 bytes, the rest of them #.
-        { cat ${S}/grub.env; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 > ${B}/fleet-env.img
+        # GRUB wants 1024 bytes, the rest of them #. It is on the boot partition: nothing is in the gap.
+        { cat ${S}/grub.env; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 > ${B}/grub.env
+        truncate -s 4096 ${B}/fleet-env.img
+    fi
+}
+
+do_install() {
+    if [ "${FLEET_LOADER}" = "u-boot" ]; then
+        install -d ${D}${sysconfdir}
+        install -m 0644 ${S}/fw_env.config ${D}${sysconfdir}/fw_env.config
+        # What libubootenv begins with where both copies are damaged.
+        install -m 0644 ${S}/boot.env ${D}${sysconfdir}/u-boot-initial-env
+    else
+        install -d ${D}${libexecdir}/fleet
+        install -m 0755 ${S}/rauc-grub ${D}${libexecdir}/fleet/rauc-grub
     fi
 }
 
@@ -66,10 +82,14 @@ do_deploy() {
         install -m 0644 ${B}/boot.scr ${DEPLOYDIR}/boot.scr
     else
         install -m 0644 ${B}/grub.cfg ${DEPLOYDIR}/fleet-grub.cfg
+        install -m 0644 ${B}/grub.env ${DEPLOYDIR}/fleet-grub.env
     fi
 }
 
 addtask deploy before do_build after do_compile
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+RDEPENDS:${PN} = "${@'libubootenv-bin' if d.getVar('FLEET_LOADER') == 'u-boot' else ''}"
+
 COMPATIBLE_MACHINE = "^(qemux86-64|qemuarm64|rpi|beaglebone-yocto)$"

@@ -64,7 +64,7 @@ const KERNEL: [u32; 43] = [
     0x1400_0000,
 ];
 const WORDS: &str = "ro init=/usr/libexec/fleet/fleet-preinit";
-const RESCUE: &str = " systemd.unit=fleet-rescue.target";
+const RESCUE: &str = " systemd.unit=fleet-rescue.target systemd.mask=data.mount";
 
 /// What has become of a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub const COPIES: [u64; 2] = [4 << 20, 8 << 20];
 pub const COPY_SIZE: usize = 0x1000;
 /// Where the first partition begins.
-const FIRST: u64 = 12 << 20;
+pub const FIRST: u64 = 12 << 20;
 const MIB: u64 = 1 << 20;
 /// Emulated machines on a loaded host are slow.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -71,6 +71,10 @@ impl Folder {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path)?;
         Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     pub fn join(&self, name: &str) -> PathBuf {
