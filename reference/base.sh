@@ -6,10 +6,11 @@ set -eu
 
 release=$(basename /usr/lib/modules/*)
 
-# GRUB with only the modules that grub/grub.cfg uses; grub.cfg is read from the boot partition it was started from.
+# GRUB with only the modules that its configuration uses (meta-fleet's, as the Yocto image has it); that is read from the
+# boot partition that GRUB was started from.
 mkdir -p /usr/lib/fleet-reference
 grub-mkimage --format=x86_64-efi --prefix=/EFI/BOOT --output=/usr/lib/fleet-reference/BOOTX64.EFI \
-    part_gpt fat ext2 normal configfile linux test regexp probe echo sleep reboot
+    part_gpt fat ext2 normal configfile linux loadenv test true regexp probe echo sleep reboot
 
 # The initial RAM disk: busybox, one script, and the modules that lead to a root on ext4 on the virtio disk of QEMU,
 # unpacked and in the order of their dependencies, so that nothing has to be resolved at boot.

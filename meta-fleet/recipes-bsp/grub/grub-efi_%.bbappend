@@ -1,2 +1,2 @@
-# grub.cfg asks for the PARTUUID of the slot that it has found by label.
-GRUB_BUILDIN:append:fleet = " probe"
+# What grub.cfg uses beside oe-core's choice.
+GRUB_BUILDIN:append:fleet = " echo probe reboot regexp sleep true"

@@ -20,6 +20,7 @@ RDEPENDS:${PN} = "avahi-daemon \
                    dosfstools \
                    e2fsprogs-resize2fs \
                    e2fsprogs-tune2fs \
+                   fleet-rauc-conf \
                    fleet-services \
                    iproute2 \
                    iputils-ping \
@@ -33,6 +34,7 @@ RDEPENDS:${PN} = "avahi-daemon \
                    openssh-sshd \
                    openvpn \
                    procps \
+                   rauc \
                    systemd-journal-remote \
                    systemd-journal-upload \
                    tzdata-africa \

@@ -3,6 +3,9 @@
 //! udev itself makes them, by a rule that names this disk; `/dev/disk/by-label` would take any disk that has the label.
 //! A file system that lost its first block has no label: on a GPT disk the partition's name is the same, so that it is
 //! checked and repaired all the same. An MBR disk has no names.
+//!
+//! The slots go by their numbers, as for the boot loader: an update brings its own label, and may have been made for the
+//! other one. The disk itself is for the environment before the first partition (docs/boot.md).
 
 use std::fs;
 use std::io;
@@ -31,18 +34,26 @@ fn rule(device_path: &str) -> io::Result<String> {
             "the disk's path is not for a udev rule: {device_path}"
         )));
     }
-    let partition = format!(
-        "ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"partition\", DEVPATH==\"{device_path}/*\""
-    );
+    let block = "ACTION!=\"remove\", SUBSYSTEM==\"block\", ENV{DEVTYPE}";
+    let partition = format!("{block}==\"partition\", DEVPATH==\"{device_path}/*\"");
+    let slot = |number, name| {
+        format!(
+            "{partition}, ENV{{ID_PART_ENTRY_NUMBER}}==\"{number}\", SYMLINK+=\"disk/fleet/fleet-root-{name}\"\n"
+        )
+    };
     let named = |property: &str| {
         format!("ENV{{{property}}}==\"fleet-boot|fleet-data\", SYMLINK+=\"disk/fleet/$env{{{property}}}\"")
     };
     Ok(format!(
         "# Made by fleet-preinit: the partitions of the disk that the root is on, and of no other.\n\
          {partition}, {}\n\
-         {partition}, ENV{{ID_FS_LABEL}}==\"\", {}\n",
+         {partition}, ENV{{ID_FS_LABEL}}==\"\", {}\n\
+         {}{}\
+         {block}==\"disk\", DEVPATH==\"{device_path}\", SYMLINK+=\"disk/fleet/disk\"\n",
         named("ID_FS_LABEL"),
-        named("ID_PART_ENTRY_NAME")
+        named("ID_PART_ENTRY_NAME"),
+        slot(2, 'a'),
+        slot(3, 'b'),
     ))
 }
 
@@ -63,6 +74,11 @@ mod tests {
             );
             assert!(rule.contains(&named), "{rule}");
         }
+        let slot = "ENV{ID_PART_ENTRY_NUMBER}==\"3\", SYMLINK+=\"disk/fleet/fleet-root-b\"\n";
+        assert!(rule.contains(slot), "{rule}");
+        let disk = "==\"disk\", DEVPATH==\"/devices/pci0000:00/0000:00:04.0/virtio1/block/vda\", \
+                    SYMLINK+=\"disk/fleet/disk\"\n";
+        assert!(rule.contains(disk), "{rule}");
     }
 
     #[test]

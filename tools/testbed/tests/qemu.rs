@@ -24,6 +24,10 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
     device
         .run("cat /boot/config.json")?
         .says(r#"{"hostname": "machine"}"#)?;
+    let environment = device
+        .run("cat /boot/EFI/BOOT/fleet-?.env | tr -d '#' | sha256sum | cut -c1-64")?
+        .succeeds()?
+        .text();
     // Five partitions, and a root that cannot be made writable: the file system itself says so.
     device.run("lsblk -rno PARTLABEL | grep -c ^fleet-")?.says("5")?;
     device
@@ -95,6 +99,13 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
     device.run("systemctl is-system-running")?.says("running")?;
     device.run(identity)?.says(&before)?;
     device.run("uname -n")?.says("exported")?;
+    // Slot A is good: three boots wrote nothing where the boot loader chooses by.
+    device
+        .run("grep -o 'rauc.slot=.' /proc/cmdline")?
+        .says("rauc.slot=A")?;
+    device
+        .run("cat /boot/EFI/BOOT/fleet-?.env | tr -d '#' | sha256sum | cut -c1-64")?
+        .says(&environment)?;
     // The first boot, the orderly reboot, and the one after the cut.
     device
         .run("journalctl --list-boots --quiet --no-pager | wc -l")?

@@ -71,6 +71,13 @@ pub const QEMU: &[Tool] = &[
     tool("e2fsck", "e2fsprogs"),
     tool("debugfs", "e2fsprogs"),
     tool("fsck.vfat", "dosfstools"),
+    // The boards' loader, and what makes and changes its environment.
+    tool("qemu-system-aarch64", "qemu-system-arm"),
+    tool("/usr/lib/u-boot/qemu_arm64/u-boot.bin", "u-boot-qemu"),
+    tool("mkimage", "u-boot-tools"),
+    tool("mkenvimage", "u-boot-tools"),
+    tool("fw_setenv", "libubootenv-tool"),
+    tool("sgdisk", "gdisk"),
 ];
 
 /// What the checks of `cargo xtask test` need beside the image.

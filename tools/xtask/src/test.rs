@@ -226,6 +226,7 @@ fn shellcheck(top: &Path) -> anyhow::Result<Command> {
             "--exclude-standard",
             "*.sh",
             ".ci/run",
+            "*/rauc-grub",
         ])
         .output()
         .context("cannot run git")?;

@@ -2,10 +2,10 @@
 //! the file at its partition's place. Sparse; the same bytes from the same root.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::filesystem::Ext4;
 use super::generation::Generation;
@@ -20,9 +20,10 @@ const SECTOR: u64 = 512;
 /// Adds what it is made from beside the root: the boot loader's configuration, the configuration and the layout.
 pub(super) fn add_to(inputs: Inputs, workshop: &Workshop) -> anyhow::Result<Inputs> {
     inputs
-        .text("disk 1")
+        .text("disk 2")
         .text(&layout_json()?)
-        .path(&workshop.reference("grub"))?
+        .path(&loader(workshop, "grub.cfg.in"))?
+        .path(&loader(workshop, "grub.env"))?
         .path(&workshop.reference("config.json"))
 }
 
@@ -52,6 +53,23 @@ pub(super) fn make(workshop: &Workshop, generation: &Generation) -> anyhow::Resu
     let json = generation.path().join("layout.json");
     fs::write(&json, layout_json()?).with_context(|| format!("cannot write {}", json.display()))?;
     generation.keep(&made, OUTPUT)
+}
+
+/// GRUB's configuration and environment, which are the Yocto image's.
+fn loader(workshop: &Workshop, name: &str) -> PathBuf {
+    workshop
+        .checkout
+        .join("meta-fleet/recipes-bsp/fleet-boot/files")
+        .join(name)
+}
+
+/// The environment that a disk begins with: GRUB wants 1024 bytes, the rest of them `#`.
+fn environment(workshop: &Workshop) -> anyhow::Result<Vec<u8>> {
+    const SIZE: usize = 1024;
+    let mut block = fs::read(loader(workshop, "grub.env")).context("cannot read grub.env")?;
+    ensure!(block.len() <= SIZE, "grub.env is longer than {SIZE} bytes");
+    block.resize(SIZE, b'#');
+    Ok(block)
 }
 
 fn layout_json() -> anyhow::Result<String> {
@@ -98,11 +116,15 @@ fn fill_boot(workshop: &Workshop, partition: &Partition, root: &Path, disk: &Pat
         stage.join("EFI/BOOT/BOOTX64.EFI"),
     )?;
     fs::copy(workshop.reference("config.json"), stage.join("config.json"))?;
-    let grub = fs::read_to_string(workshop.reference("grub/grub.cfg")).context("cannot read grub.cfg")?;
-    fs::write(
-        stage.join("EFI/BOOT/grub.cfg"),
-        grub.replace("@CMDLINE@", layout::COMMAND_LINE),
-    )?;
+    let grub = fs::read_to_string(loader(workshop, "grub.cfg.in")).context("cannot read grub.cfg.in")?;
+    let grub = grub
+        .replace("@KERNEL@", "vmlinuz")
+        .replace("@INITRD@", "initrd.img")
+        .replace("@ARGUMENTS@", layout::COMMAND_LINE);
+    fs::write(stage.join("EFI/BOOT/grub.cfg"), grub)?;
+    for name in ["fleet-1.env", "fleet-2.env"] {
+        fs::write(stage.join("EFI/BOOT").join(name), environment(workshop)?)?;
+    }
     let mut clamp = Command::new("find");
     clamp
         .arg(&stage)

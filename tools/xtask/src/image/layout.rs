@@ -5,6 +5,10 @@ use serde::Serialize;
 
 const MIB: u64 = 1 << 20;
 
+/// Where the first partition begins, as in meta-fleet's fleet-gpt.wks.in: what is before it is for a boot loader's
+/// environment (docs/boot.md).
+const FIRST: u64 = 12 * MIB;
+
 /// What the kernel gets besides `root=`; grub.cfg and a direct boot use the same words. gpt_auto is off because
 /// /etc/fstab says what is mounted; a panic restarts, as on a device in the field.
 pub(super) const COMMAND_LINE: &str = "ro rootfstype=ext4 init=/usr/libexec/fleet/fleet-preinit console=ttyS0,115200 \
@@ -63,7 +67,7 @@ const PARTITIONS: &[(&str, u64, &str)] = &[
 impl Layout {
     /// The layout of the reference image.
     pub fn new() -> Self {
-        let mut start = MIB;
+        let mut start = FIRST;
         let mut partitions = Vec::new();
         for (number, &(name, mebibytes, kind)) in (1..).zip(PARTITIONS) {
             let size = mebibytes * MIB;
@@ -88,7 +92,7 @@ impl Layout {
             .partition("fleet-root-a")
             .map(|slot| slot.guid.clone())
             .unwrap_or_default();
-        layout.command_line = format!("root=PARTUUID={slot_a} fleet.slot=a {COMMAND_LINE}");
+        layout.command_line = format!("root=PARTUUID={slot_a} rauc.slot=A {COMMAND_LINE}");
         layout
     }
 
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn partitions_follow_each_other_on_whole_mebibytes() {
         let layout = Layout::new();
-        let mut end = MIB;
+        let mut end = FIRST;
         for partition in &layout.partitions {
             assert_eq!(partition.start, end, "{}", partition.name);
             assert_eq!(partition.size % MIB, 0);

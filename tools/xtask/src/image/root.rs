@@ -12,6 +12,9 @@ use super::{SOURCE_DATE_EPOCH, Workshop, inside, remove};
 
 /// Its directory in the generation.
 pub(super) const OUTPUT: &str = "root";
+/// The Yocto image's, from the top of the checkout.
+const RAUC_GRUB: &str = "meta-fleet/recipes-bsp/fleet-boot/files/rauc-grub";
+const RAUC_CONFIGURATION: &str = "meta-fleet/recipes-core/rauc/files/system.conf.in";
 /// What of it is copied beside it: for a direct kernel boot, and to see what is in it.
 const BESIDE: &[(&str, &str)] = &[
     ("boot/vmlinuz", "vmlinuz"),
@@ -22,14 +25,35 @@ const BESIDE: &[(&str, &str)] = &[
 /// Adds what it is made from beside the base: the executables, dist/ with the Makefile that installs it, reference/'s part.
 pub(super) fn add_to(inputs: Inputs, workshop: &Workshop, bindir: &Path) -> anyhow::Result<Inputs> {
     inputs
-        .text("root 1")
+        .text("root 2")
         .path(&bindir.join("fleet"))?
         .path(&bindir.join("fleet-certificate"))?
         .path(&bindir.join("fleet-services"))?
         .path(&workshop.checkout.join("dist"))?
         .path(&workshop.checkout.join("Makefile"))?
         .path(&workshop.reference("overlay"))?
-        .path(&workshop.reference("finish.sh"))
+        .path(&workshop.reference("finish.sh"))?
+        .path(&workshop.checkout.join(RAUC_GRUB))?
+        .path(&workshop.checkout.join(RAUC_CONFIGURATION))
+}
+
+/// How RAUC knows the slots and reaches the boot loader, as the recipes fleet-boot and fleet-rauc-conf install it. There is
+/// no keyring: the image installs nobody's updates.
+fn install_rauc(workshop: &Workshop, root: &Path) -> anyhow::Result<()> {
+    let target = root.join("usr/libexec/fleet/rauc-grub");
+    fs::copy(workshop.checkout.join(RAUC_GRUB), &target)
+        .with_context(|| format!("cannot write {}", target.display()))?;
+    let template = fs::read_to_string(workshop.checkout.join(RAUC_CONFIGURATION))
+        .with_context(|| format!("cannot read {RAUC_CONFIGURATION}"))?;
+    let configuration: String = template
+        .split_inclusive('\n')
+        .map(|line| line.strip_prefix("@grub@").unwrap_or(line))
+        .filter(|line| !line.starts_with('@'))
+        .map(|line| line.replace("@COMPATIBLE@", "fleet-reference"))
+        .collect();
+    let target = root.join("usr/lib/rauc/system.conf");
+    fs::create_dir_all(root.join("usr/lib/rauc")).context("cannot make usr/lib/rauc")?;
+    fs::write(&target, configuration).with_context(|| format!("cannot write {}", target.display()))
 }
 
 /// Makes it, and puts the kernel, the initial RAM disk and the manifest beside it.
@@ -70,6 +94,8 @@ pub(super) fn make(workshop: &Workshop, generation: &Generation, bindir: &Path) 
     overlay.args(["--recursive", "--no-dereference", "--preserve=mode"]);
     overlay.arg(workshop.reference("overlay/.")).arg(&made);
     steps.run(OUTPUT, &overlay)?;
+
+    install_rauc(workshop, &made)?;
 
     steps.run_with_input(OUTPUT, &inside(&made), &workshop.reference("finish.sh"))?;
 

@@ -20,7 +20,7 @@ const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many lines of apt-get's output are shown when it failed.
 const TAIL: usize = 15;
 /// What comes from bookworm-backports on Debian 12.
-const FROM_BACKPORTS: &[&str] = &["qemu-system-x86", "qemu-utils"];
+const FROM_BACKPORTS: &[&str] = &["qemu-system-arm", "qemu-system-x86", "qemu-utils"];
 
 /// Installs `packages` without recommended ones. Needs root.
 pub(super) fn install(packages: &[&str]) -> anyhow::Result<()> {
