@@ -10,7 +10,7 @@ EXECUTABLES := fleet fleet-certificate fleet-services
 PROGRAMS := fleet-authorized-keys fleet-helper fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
 SERVICES := fleet-config fleet-journal fleet-journal-sync fleet-watch
 
-.PHONY: help run test test-system bench fuzz schema image install layer-check fmt clean
+.PHONY: help run test test-system bench arm fuzz schema image install layer-check fmt clean
 
 help: ## Shows this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,9 @@ test-system: ## The long system tests (QEMU), beyond those of make test
 
 bench: ## Measures what the services cost; writes build/bench.json
 	@cargo xtask bench
+
+arm: ## Builds the executables for ARM, and runs their tests under emulation
+	@cargo xtask arm
 
 fuzz: ## Fuzzes the reader and the checker of config.json, FUZZ_SECONDS (60) each
 	@cargo xtask fuzz --seconds $(FUZZ_SECONDS)

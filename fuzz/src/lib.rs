@@ -4,6 +4,7 @@
 //! corpus.
 
 use fleet_config::document::{Document, KeyPath, MAX_BYTES, SyntaxError};
+use fleet_config::value::OpenVpnConfig;
 use fleet_config::{Checked, State, check as judge, key};
 use serde_json::Value;
 
@@ -70,6 +71,85 @@ pub fn check(bytes: &[u8]) {
         let shown = KeyPath::parse(key.path).map(|path| document.shown(&path));
         assert!(!format!("{shown:?}").contains(PLANTED), "{shown:?}");
     }
+}
+
+/// What runs programs, names files or listens (openvpn(8)); none of it may reach OpenVPN.
+const HARMFUL: &[&str] = &[
+    "auth-user-pass-verify",
+    "capath",
+    "cd",
+    "chroot",
+    "client-connect",
+    "client-disconnect",
+    "config",
+    "crl-verify",
+    "daemon",
+    "down",
+    "engine",
+    "group",
+    "http-proxy-user-pass",
+    "ipchange",
+    "iproute",
+    "learn-address",
+    "log",
+    "log-append",
+    "management",
+    "plugin",
+    "replay-persist",
+    "route-pre-down",
+    "route-up",
+    "script-security",
+    "server",
+    "setenv",
+    "setenv-safe",
+    "status",
+    "tls-crypt-v2-verify",
+    "tls-export-cert",
+    "tls-verify",
+    "tmp-dir",
+    "up",
+    "user",
+    "writepid",
+];
+
+/// What OpenVPN reads of a configuration is in its lines, harmless, and reads the same once more.
+pub fn openvpn(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let config = match OpenVpnConfig::try_from(text) {
+        Ok(config) => config,
+        Err(refusal) => {
+            let said = refusal.to_string();
+            assert!(
+                !said.chars().any(char::is_control) && said.len() < 1000,
+                "{said:?}"
+            );
+            return;
+        }
+    };
+    let rendered = config.render(7);
+    let rendered = rendered.expose();
+    let mut block: Option<String> = None;
+    for line in rendered.lines() {
+        assert!(line.len() <= 254, "{line}");
+        assert!(!line.chars().any(|c| c.is_control() && c != '\t'), "{line:?}");
+        match &block {
+            Some(end) if line == end => block = None,
+            Some(_) => {}
+            None => match line.strip_prefix('<').and_then(|name| name.strip_suffix('>')) {
+                Some(name) => block = Some(format!("</{name}>")),
+                None => {
+                    let directive = line.split_whitespace().next().unwrap_or_default();
+                    assert!(!HARMFUL.contains(&directive), "{line}");
+                }
+            },
+        }
+    }
+    assert_eq!(block, None, "{rendered}");
+    let again = OpenVpnConfig::try_from(rendered.as_str());
+    let again = again.unwrap_or_else(|refusal| panic!("{refusal}\n{rendered}"));
+    assert_eq!(again.render(7).expose(), rendered);
 }
 
 /// Sets every secret of the table, and some that only sound like one, wherever that can be done.

@@ -52,6 +52,11 @@ fn check() {
     each(&documents(), invariants::check);
 }
 
+#[test]
+fn openvpn() {
+    each(&files("../../fuzz/corpus/openvpn"), invariants::openvpn);
+}
+
 /// A document with a few bytes changed, as a slip or a damaged medium changes them.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), select(&b"{}[]:,\"\\ \n\x000-1.eEtnf/#"[..])];

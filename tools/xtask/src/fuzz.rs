@@ -12,7 +12,7 @@ use crate::image;
 use crate::step::{Steps, tethered};
 
 /// The targets, and the folders whose files they begin with.
-const TARGETS: &[&str] = &["document", "check"];
+const TARGETS: &[&str] = &["document", "check", "openvpn"];
 const SEEDS: &[&str] = &[
     "services/fleet-config/tests/data/config/good",
     "services/fleet-config/tests/data/config/bad",

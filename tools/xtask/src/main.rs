@@ -2,7 +2,9 @@
 //!
 //! One module a subcommand; each is a thin door to the crate or the tool that does the work.
 
+mod arm;
 mod bench;
+mod debian;
 mod fuzz;
 mod image;
 mod layer;
@@ -37,6 +39,8 @@ enum Command {
     Test(test::Arguments),
     /// Measures what the services cost, in a table and in build/bench.json.
     Bench(bench::Arguments),
+    /// Builds the executables for ARM, shows their sizes, and runs their tests under emulation.
+    Arm(arm::Arguments),
     /// Runs the fuzz targets for a while (nightly Rust and cargo-fuzz).
     Fuzz(fuzz::Arguments),
     /// Lints the layer, and parses it with BitBake where its layers can be checked out.
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Arm(arguments) => arm::main(&arguments),
         Command::Fuzz(arguments) => fuzz::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::LayerCheck(arguments) => layer::main(&arguments),
         Command::Crates(arguments) => layer::crates(&arguments).map(|()| ExitCode::SUCCESS),

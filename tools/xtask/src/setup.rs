@@ -80,6 +80,9 @@ pub const QEMU: &[Tool] = &[
     tool("sgdisk", "gdisk"),
 ];
 
+/// What `cargo xtask arm` needs beside it.
+pub const ARM: &[Tool] = &[tool("bwrap", "bubblewrap")];
+
 /// What the checks of `cargo xtask test` need beside the image.
 pub const CHECKS: &[Tool] = &[
     tool("git", "git"),

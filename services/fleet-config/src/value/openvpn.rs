@@ -56,7 +56,7 @@ impl OpenVpnConfig {
     /// What OpenVPN reads: the configuration, and what the product adds where it says nothing. `device` is a number that
     /// differs between devices, so that not all of them come back in the same second.
     #[must_use]
-    pub(crate) fn render(&self, device: u32) -> Secret<String> {
+    pub fn render(&self, device: u32) -> Secret<String> {
         let mut text = self.text.expose().clone();
         if !self.has_ping {
             // A server's own (keepalive) is pushed, and wins.

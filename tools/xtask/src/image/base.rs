@@ -1,15 +1,13 @@
 //! `base.tar`: Debian 13 packages, with a boot loader and an initial RAM disk made from them, by mmdebstrap.
-//!
-//! The mirror is the one this machine gets Debian from; the keys are those of debian-archive-keyring.
 
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::inputs::Inputs;
 use super::{SOURCE_DATE_EPOCH, Workshop, remove};
-use crate::setup::sources::{self, Source};
+use crate::debian;
 
 /// Its file in build/reference.
 pub(super) const OUTPUT: &str = "base.tar";
@@ -17,9 +15,6 @@ pub(super) const OUTPUT: &str = "base.tar";
 const SUITE: &str = "trixie";
 /// The hash of what it was made from.
 const STAMP: &str = ".base.tar.inputs";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Names another mirror than the machine's own, for machines whose sources are not Debian's.
-const MIRROR_VARIABLE: &str = "FLEET_DEBIAN_MIRROR";
 
 /// Whether it was made from the files as they are now. The mirror, and the versions it has today, do not count.
 pub(super) fn is_current(workshop: &Workshop) -> anyhow::Result<bool> {
@@ -62,9 +57,9 @@ pub(super) fn make(workshop: &Workshop) -> anyhow::Result<()> {
         "--architectures=amd64",
         "--format=tar",
     ]);
-    command.arg(format!("--keyring={KEYRING}"));
+    command.arg(format!("--keyring={}", debian::KEYRING));
     command.arg("--aptopt=APT::Install-Recommends \"false\"");
-    for option in host_options()? {
+    for option in debian::host_options()? {
         command.arg(format!("--aptopt={option}"));
     }
     for exclude in lines(&read(workshop, "dpkg.cfg")?) {
@@ -77,7 +72,7 @@ pub(super) fn make(workshop: &Workshop) -> anyhow::Result<()> {
     command.env("FLEET_REFERENCE", workshop.reference(""));
     command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
     command.arg(SUITE).arg(&made);
-    command.args(mirrors(std::env::var(MIRROR_VARIABLE).ok(), &sources::read()?));
+    command.args(debian::mirrors(SUITE)?);
 
     workshop.steps.clear("base");
     workshop.steps.run("base", &command)?;
@@ -103,108 +98,9 @@ fn packages(text: &str) -> Vec<&str> {
     lines(text).collect()
 }
 
-/// This machine's apt settings that decide whether and how it reaches its mirror, in apt.conf(5)'s syntax.
-fn host_options() -> anyhow::Result<Vec<String>> {
-    if Command::new("apt-config").arg("--version").output().is_err() {
-        return Ok(Vec::new());
-    }
-    let output = Command::new("apt-config")
-        .arg("dump")
-        .output()
-        .context("cannot run apt-config")?;
-    if !output.status.success() {
-        bail!("apt-config dump failed ({})", output.status);
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let wanted = [
-        "Acquire::http",
-        "Acquire::https",
-        "Acquire::Check-",
-        "Acquire::Retries",
-        "Acquire::Force",
-    ];
-    Ok(text
-        .lines()
-        .filter(|line| wanted.iter().any(|prefix| line.starts_with(prefix)) && !line.ends_with("\"\";"))
-        .map(str::to_owned)
-        .collect())
-}
-
-/// The `deb` lines for mmdebstrap. Empty when the machine has no source of Debian: mmdebstrap then takes its own
-/// default.
-fn mirrors(chosen: Option<String>, sources: &[Source]) -> Vec<String> {
-    if let Some(mirror) = chosen.filter(|mirror| !mirror.is_empty()) {
-        return vec![format!("deb {mirror} {SUITE} main")];
-    }
-    let uri_of = |suffix: &str| {
-        sources
-            .iter()
-            .find(|source| {
-                source
-                    .suites
-                    .iter()
-                    .any(|suite| DEBIAN.iter().any(|name| *suite == format!("{name}{suffix}")))
-            })
-            .and_then(|source| source.uris.first())
-    };
-    let suites = [
-        ("", SUITE.to_owned()),
-        ("-updates", format!("{SUITE}-updates")),
-        ("-security", format!("{SUITE}-security")),
-    ];
-    let lines: Vec<String> = suites
-        .iter()
-        .filter_map(|(suffix, suite)| Some(format!("deb {} {suite} main", uri_of(suffix)?)))
-        .collect();
-    // Security alone is no Debian.
-    if uri_of("").is_some() { lines } else { Vec::new() }
-}
-
-/// Debian's releases that a workstation may run: any of them tells the mirror.
-const DEBIAN: &[&str] = &[
-    "bookworm", "trixie", "forky", "testing", "stable", "sid", "unstable",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn source(uri: &str, suites: &[&str]) -> Source {
-        Source {
-            uris: vec![uri.into()],
-            suites: suites.iter().map(|&suite| suite.into()).collect(),
-            components: vec!["main".into()],
-            options: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn mirrors_come_from_the_machines_own_sources() {
-        let sources = [
-            source("https://tools.example/apt", &["nodistro"]),
-            source("http://m.example/debian", &["bookworm", "bookworm-updates"]),
-            source("http://m.example/security", &["bookworm-security"]),
-        ];
-        assert_eq!(
-            mirrors(None, &sources),
-            [
-                "deb http://m.example/debian trixie main",
-                "deb http://m.example/debian trixie-updates main",
-                "deb http://m.example/security trixie-security main",
-            ]
-        );
-        assert_eq!(
-            mirrors(Some("http://o.example".into()), &sources),
-            ["deb http://o.example trixie main"]
-        );
-        assert!(
-            mirrors(
-                None,
-                &[source("http://m.example/ubuntu", &["noble", "noble-security"])]
-            )
-            .is_empty()
-        );
-    }
 
     #[test]
     fn comments_of_the_list_are_no_packages() {
