@@ -19,11 +19,11 @@ pub(super) struct Depth {
     pub(super) dry_run: bool,
 }
 
-/// Masks the recipes of meta-openembedded that no image of ours takes anything from, which are nearly all: those it does
-/// are named. BitBake says `Nothing RPROVIDES` of one that is missing here.
+/// Masks the recipes that no image of ours takes anything from: of meta-openembedded nearly all, so that those it does are
+/// named. BitBake says `Nothing RPROVIDES` of one that is missing here.
 const MASK: &str = r#"    BBMASK = "/meta-(oe|networking|python|raspberrypi)/dynamic-layers/ \
         /meta-python/recipes- \
-        /meta-oe/recipes-[^/]+/(?!(htop|iperf3|jansson|jq|keyutils|libndp|libnvme|oniguruma|pps-tools)/) \
+        /meta-oe/recipes-[^/]+/(?!(htop|iperf3|jansson|jq|keyutils|libndp|libnvme|onig|pps-tools)/) \
         /meta-networking/recipes-[^/]+/(?!(chrony|dnsmasq|libnftnl|networkmanager|nftables|openvpn|tcpdump|wireguard)/) \
         /openembedded-core/meta/recipes-(rt|sato)/"
     BBFILE_PATTERN_IGNORE_EMPTY_meta-python = "1"
