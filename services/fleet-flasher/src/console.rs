@@ -1,8 +1,9 @@
 //! What a person sees: plain lines, for a serial console.
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use fleet_base::size;
 use fleet_medium::failure::Failure;
 use fleet_medium::writing::Follow;
 
@@ -41,26 +42,27 @@ impl Default for Lines {
 }
 
 impl Lines {
-    fn sentence(&self) -> (u64, String) {
-        let milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let speed = self.done.saturating_mul(1000) / milliseconds.max(1);
-        let rate = format!(
-            "{}  {}/s",
-            fleet_base::size::bytes(self.done),
-            fleet_base::size::bytes(speed)
-        );
-        match self.total.filter(|&total| total > 0) {
+    /// The step that it is at, and the line for it.
+    fn sentence(&self, elapsed: Duration) -> (u64, String) {
+        let total = self.total.filter(|&total| total > 0);
+        let (step, mut line) = match total {
             Some(total) => {
                 let percent = self.done.saturating_mul(100) / total;
-                let left = total.saturating_sub(self.done) / speed.max(1);
-                let time = format!("{}:{:02} left", left / 60, left % 60);
-                (
-                    percent / STEP,
-                    format!("{:6} {percent:3} %  {rate}  {time}", self.phase),
-                )
+                (percent / STEP, format!("{:6} {percent:3} %", self.phase))
             }
-            None => (self.done >> 26, format!("{:6} {rate}", self.phase)),
+            None => (self.done >> 26, self.phase.to_owned()),
+        };
+        // Before the first byte there is no rate.
+        if self.done > 0 {
+            let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            let rate = self.done.saturating_mul(1000) / milliseconds.max(1);
+            line += &format!("  {}  {}/s", size::bytes(self.done), size::bytes(rate));
+            if let Some(total) = total {
+                let left = total.saturating_sub(self.done) / rate.max(1);
+                line += &format!("  {}:{:02} left", left / 60, left % 60);
+            }
         }
+        (step, line)
     }
 }
 
@@ -84,11 +86,34 @@ impl Console for Lines {
 impl Follow for Lines {
     fn add(&mut self, bytes: usize) -> Result<(), Failure> {
         self.done += u64::try_from(bytes).unwrap_or_default();
-        let (step, line) = self.sentence();
+        let (step, line) = self.sentence(self.begun.elapsed());
         if self.shown == Some(step) {
             return Ok(());
         }
         self.shown = Some(step);
         self.say(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_a_line_with_percent_and_rate() {
+        let mut lines = Lines {
+            phase: "write",
+            total: Some(100 << 20),
+            ..Lines::default()
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(lines.sentence(second), (0, "write    0 %".to_owned()));
+        lines.done = 10 << 20;
+        assert_eq!(
+            lines.sentence(second),
+            (2, "write   10 %  10.0 MiB  10.0 MiB/s  0:09 left".to_owned())
+        );
+        lines.total = None;
+        assert_eq!(lines.sentence(second * 2).1, "write  10.0 MiB  5.0 MiB/s");
     }
 }

@@ -205,4 +205,42 @@ mod tests {
         std::fs::write(folder.path().join("other.img"), "").unwrap();
         assert!(payload(folder.path()).is_err());
     }
+
+    /// What is in no package stops a build an hour after it was added; what is in the wrong one is on every device.
+    #[test]
+    fn the_recipe_has_all_of_it_in_the_package() {
+        let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+        let recipes = dist.join("../../../meta-fleet/recipes-rust/fleet-services");
+        let mut entries = recipes.read_dir().unwrap().flatten().map(|entry| entry.path());
+        let recipe = entries.find(|path| path.extension().is_some_and(|extension| extension == "bb"));
+        let recipe = std::fs::read_to_string(recipe.unwrap()).unwrap();
+        let (_, files) = recipe.split_once("FILES:fleet-flasher = \"").unwrap();
+        let (files, _) = files.split_once('"').unwrap();
+        let packaged: Vec<String> = files
+            .split_whitespace()
+            .map(|file| {
+                file.replace("${sysconfdir}", "etc")
+                    .replace("${systemd_system_unitdir}", "usr/lib/systemd/system")
+                    .replace("${libexecdir}", "usr/libexec")
+            })
+            .collect();
+        let mut folders = vec![dist.clone()];
+        let mut count = 0;
+        while let Some(folder) = folders.pop() {
+            for path in folder.read_dir().unwrap().flatten().map(|entry| entry.path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(&dist).unwrap();
+                assert!(
+                    packaged.iter().any(|file| name.starts_with(file)),
+                    "{name:?} is in no package"
+                );
+                count += 1;
+            }
+        }
+        assert_eq!(count, 6);
+        assert!(packaged.contains(&"usr/libexec/fleet/fleet-flasher".to_owned()));
+    }
 }
