@@ -133,7 +133,9 @@ impl Disks {
             .map(|name| attribute(name))
             .find(|text| !text.is_empty());
         let model = ["device/vendor", "device/model", "device/name"].map(attribute);
-        let model: Vec<_> = model.into_iter().filter(|word| !word.is_empty()).collect();
+        // virtio has a number for its vendor.
+        let is_word = |word: &String| !word.is_empty() && !word.starts_with("0x");
+        let model: Vec<_> = model.into_iter().filter(is_word).collect();
         let model = model.join(" ");
         Some(Disk {
             name: name.to_owned(),
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn a_medium_without_a_number_is_known_by_what_there_is() {
         let sys = Sys::new(&[
-            ("vda", &[("serial", "fleet\n")]),
+            ("vda", &[("serial", "fleet\n"), ("device/vendor", "0x1af4\n")]),
             ("vdb", &[("device/model", "x y\n")]),
         ]);
         let disks = Disks {
@@ -327,5 +329,6 @@ mod tests {
             .map(|disk| disk.identity)
             .collect();
         assert_eq!(identities, ["fleet", "x y 4194304"]);
+        assert_eq!(disks.all().unwrap()[0].to_string(), "/dev/vda (4.0 MiB)");
     }
 }
