@@ -10,7 +10,7 @@ mod board;
 #[path = "flasher/medium.rs"]
 mod medium;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use board::Board;
@@ -102,6 +102,32 @@ fn cut_at_ten_points_it_always_goes_on() -> Result<()> {
     device
         .run("ls /usr/libexec/fleet/fleet-flasher /usr/share/fleet-flasher")?
         .fails()?;
+    Ok(())
+}
+
+#[test]
+fn without_an_emmc_nothing_is_written_and_it_stays_on() -> Result<()> {
+    let reference = Reference::locate()?;
+    let device = [
+        ("config.json", CONFIG),
+        ("system-connections/plant.nmconnection", PLANT),
+    ];
+    let media = Media::make(&reference, &[], &device)?;
+    let before = std::fs::metadata(media.path("device.img"))?.modified()?;
+    let mut board = Board::start(&media)?;
+    board.shows("FAILED: there is no eMMC. There are: /dev/vdb (2.0 GiB)")?;
+    board.shows("Nothing is tried again by itself")?;
+    std::thread::sleep(Duration::from_secs(30));
+    ensure!(board.is_on()?, "it switched itself off");
+    ensure!(
+        board.console().matches("FAILED: there is no eMMC").count() == 1,
+        "it was tried again"
+    );
+    board.cut()?;
+    ensure!(
+        std::fs::metadata(media.path("device.img"))?.modified()? == before,
+        "it was written to"
+    );
     Ok(())
 }
 

@@ -86,6 +86,11 @@ impl<'a> Board<'a> {
         Ok(())
     }
 
+    /// Whether it is on.
+    pub fn is_on(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
     /// Takes the power away.
     pub fn cut(mut self) -> Result<()> {
         ensure!(

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use testbed::Reference;
@@ -29,7 +30,9 @@ impl Media {
     /// Makes them: a flasher with `own` on its boot partition, and a device that holds a whole system with `device` on
     /// its. Each is a name and a text; of `device` the configuration of the reference image is replaced.
     pub fn make(reference: &Reference, own: &[(&str, &str)], device: &[(&str, &str)]) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("fleet-flasher-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("fleet-flasher-{}-{number}", std::process::id()));
         fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let media = Self {
             folder,
