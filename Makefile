@@ -10,7 +10,7 @@ EXECUTABLES := fleet fleet-certificate fleet-services
 PROGRAMS := fleet-authorized-keys fleet-helper fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
 SERVICES := fleet-config fleet-journal fleet-journal-sync fleet-watch
 
-.PHONY: help run test test-system bench arm fuzz schema image install layer-check fmt clean
+.PHONY: help run test test-system bench arm fuzz schema image install install-flasher layer-check fmt clean
 
 help: ## Shows this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -55,6 +55,12 @@ install: ## Installs the executables of $(BINDIR) and dist/ below DESTDIR
 	for service in $(SERVICES); do ln -sfn fleet-services $(DESTDIR)$(LIBEXEC)/$$service; done
 	ln -sfn ../libexec/fleet/fleet $(DESTDIR)/usr/bin/fleet
 	cd dist && find . -type f -exec install -D -m 0644 {} $(DESTDIR)/{} \;
+
+# What only the flasher's image has (docs/flasher.md).
+install-flasher: ## Installs the flasher and its units below DESTDIR
+	install -d $(DESTDIR)$(LIBEXEC)
+	install -m 0755 $(BINDIR)/fleet-flasher $(DESTDIR)$(LIBEXEC)
+	cd services/fleet-flasher/dist && find . -type f -exec install -D -m 0644 {} $(DESTDIR)/{} \;
 
 clean: ## Removes what was built
 	cargo clean

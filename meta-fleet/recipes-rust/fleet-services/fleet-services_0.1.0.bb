@@ -28,14 +28,17 @@ REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
 FLEET_SYSUSERS = "${FLEET_TOPDIR}/dist/usr/lib/sysusers.d/fleet.conf"
 
 # Without what only a workstation does: services/fleet/Cargo.toml.
-CARGO_BUILD_FLAGS += "--package fleet --package fleet-certificate --package fleet-services --bins --no-default-features"
+CARGO_BUILD_FLAGS += "--package fleet --package fleet-certificate --package fleet-flasher --package fleet-services --bins --no-default-features"
 # OE strips, and keeps what it strips in -dbg: cargo must leave something to keep.
 export CARGO_PROFILE_RELEASE_DEBUG = "line-tables-only"
 export CARGO_PROFILE_RELEASE_STRIP = "none"
 
 do_install() {
-    oe_runmake -C ${S} install DESTDIR=${D} BINDIR=${B}/target/${CARGO_TARGET_SUBDIR}
+    oe_runmake -C ${S} install install-flasher DESTDIR=${D} BINDIR=${B}/target/${CARGO_TARGET_SUBDIR}
 }
+
+# The flasher is in an image of its own (fleet-image-flasher), and in no other.
+PACKAGE_BEFORE_PN = "fleet-flasher"
 
 # The units of dist/ that have an [Install] section.
 SYSTEMD_SERVICE:${PN} = "fleet-config.service \
@@ -57,6 +60,14 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${nonarch_libdir}/tmpfiles.d \
                 ${nonarch_libdir}/udev \
                 ${systemd_unitdir}"
+# nooelint: oelint.var.filesoverride
+FILES:fleet-flasher = "${libexecdir}/fleet/fleet-flasher \
+                       ${sysconfdir}/systemd/system/data.mount \
+                       ${sysconfdir}/systemd/system/systemd-repart.service \
+                       ${sysconfdir}/systemd/system/var-log-journal.mount \
+                       ${systemd_system_unitdir}/fleet-flasher.service \
+                       ${systemd_system_unitdir}/fleet-flasher.service.d \
+                       ${systemd_system_unitdir}/fleet-flasher.target"
 
 # fleet-preinit finds and repairs the state and the boot partition; fleet-host-keys makes keys; the helper reloads chrony;
 # fleet-regdomain runs iw.
@@ -65,6 +76,11 @@ RDEPENDS:${PN} = "dosfstools \
                   openssh-keygen \
                   systemd \
                   util-linux-blkid"
+# The sandbox of all units of ours is in the other package.
+RDEPENDS:fleet-flasher = "${PN}"
 RRECOMMENDS:${PN} = "chronyc \
                      iw \
                      networkmanager-daemon"
+# What a board's media need is not always built into its kernel.
+RRECOMMENDS:fleet-flasher = "kernel-devicetree \
+                             kernel-modules"

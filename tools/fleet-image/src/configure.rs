@@ -10,12 +10,13 @@ use fleet_base::secret::Secret;
 use fleet_config::State;
 use fleet_config::document::MAX_BYTES;
 use fleet_config::offline::Keyfiles;
+use fleet_medium::boot_partition;
+use fleet_medium::failure::Failure;
+use fleet_medium::medium::{Access, Medium};
+use fleet_medium::overlay::Overlay;
+use fleet_medium::table::{Partition, Table};
 
-use crate::failure::Failure;
-use crate::medium::{Access, Medium};
-use crate::overlay::Overlay;
-use crate::table::{Partition, Table};
-use crate::{boot_partition, judgement, output, undo};
+use crate::{judgement, output, undo};
 
 /// What `fleet-image configure` is asked for.
 #[derive(clap::Args)]
@@ -159,7 +160,7 @@ fn read_keyfiles(folder: &Path) -> Result<BTreeMap<String, Secret<Vec<u8>>>, Fai
 
 fn put(overlay: &mut Overlay, wanted: &Wanted, boot: &Partition, image: &Path) -> Result<(), Failure> {
     let free = boot_partition::free(&mut *overlay);
-    let result = boot_partition::put(overlay, wanted.config.expose(), &wanted.keyfiles);
+    let result = boot_partition::put(overlay, Some(wanted.config.expose()), &wanted.keyfiles);
     let Err(error) = result else { return Ok(()) };
     let place = format!(
         "{}: the boot partition (partition {})",

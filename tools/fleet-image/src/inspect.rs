@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use fleet_base::exit::Exit;
 use fleet_config::document::Document;
 use fleet_config::offline::Keyfiles;
+use fleet_medium::boot_partition;
+use fleet_medium::failure::Failure;
+use fleet_medium::medium::{Access, Medium, Window};
+use fleet_medium::table::{FileSystem, Partition, Table};
 use serde_json::{Map, Value, json};
 
-use crate::boot_partition;
-use crate::failure::Failure;
-use crate::judgement;
-use crate::medium::{Access, Medium};
-use crate::output;
-use crate::table::{FileSystem, Partition, Table};
-use crate::undo;
+use crate::{judgement, output, undo};
 
 /// What of os-release(5) is shown.
 const RELEASE: [&str; 5] = ["PRETTY_NAME", "ID", "VERSION_ID", "IMAGE_ID", "IMAGE_VERSION"];
@@ -116,6 +114,19 @@ fn partition_json(partition: &Partition) -> Value {
     })
 }
 
+/// A root slot, for the reader of ext4.
+struct Slot(Window);
+
+impl ext4_view::Ext4Read for Slot {
+    fn read(
+        &mut self,
+        place: u64,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+        Ok(self.0.read_at(place, into)?)
+    }
+}
+
 /// The system in a root slot.
 enum System {
     /// The fields of its os-release that are known here.
@@ -133,7 +144,7 @@ impl System {
             ));
         }
         let window = medium.window(partition.start, partition.size);
-        let read = ext4_view::Ext4::load(Box::new(window)).and_then(|root| {
+        let read = ext4_view::Ext4::load(Box::new(Slot(window))).and_then(|root| {
             root.read("/etc/os-release")
                 .or_else(|_| root.read("/usr/lib/os-release"))
         });

@@ -1,16 +1,10 @@
 //! `fleet-image`: cards for devices that run Fleet OS, from a workstation. `docs/fleet-image.md` is the guide.
 
-mod block;
-mod boot_partition;
 mod configure;
-mod failure;
 mod flash;
 mod inspect;
 mod judgement;
-mod medium;
 mod output;
-mod overlay;
-mod table;
 mod undo;
 
 use std::process::ExitCode;

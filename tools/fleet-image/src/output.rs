@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use fleet_base::exit::Exit;
-
-use crate::failure::Failure;
+use fleet_medium::failure::Failure;
 
 /// Prints a line to standard output. A reader that went away (`| head`) is not an error.
 pub fn line(text: &str) -> Result<(), Failure> {

@@ -11,12 +11,11 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_base::exit::Exit;
+use fleet_medium::failure::Failure;
+use fleet_medium::medium::Medium;
+use fleet_medium::overlay::{Change, SECTOR, Sector};
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
-
-use crate::failure::Failure;
-use crate::medium::Medium;
-use crate::overlay::{Change, SECTOR, Sector};
 
 const FORMAT: &[u8] = b"fleet-image undo 1\n";
 const HASH: usize = 32;

@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fleet_medium::failure::Failure;
+use fleet_medium::writing::Follow;
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output;
 
 const TICK: Duration = Duration::from_millis(200);
@@ -75,35 +76,6 @@ impl Progress {
         }
     }
 
-    /// So many bytes more.
-    pub fn add(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.done += u64::try_from(bytes).unwrap_or_default();
-        let step = match (self.style, self.percent()) {
-            (Style::Terminal, _) => {
-                if self.shown_at.is_none_or(|at| at.elapsed() >= TICK) {
-                    self.shown_at = Some(Instant::now());
-                    eprint!("\r{}\x1b[K", self.sentence());
-                    let _ = io::stderr().flush();
-                }
-                return Ok(());
-            }
-            (Style::Lines, Some(percent)) => percent / 10,
-            (Style::Json, Some(percent)) => percent,
-            (_, None) => self.done / STEP,
-        };
-        if step == self.shown {
-            return Ok(());
-        }
-        self.shown = step;
-        match self.style {
-            Style::Json => self.json(),
-            _ => {
-                eprintln!("{}", self.sentence());
-                Ok(())
-            }
-        }
-    }
-
     /// Shows the end on a terminal.
     pub fn end(&mut self) {
         if self.style == Style::Terminal {
@@ -153,6 +125,37 @@ impl Progress {
             })
             .to_string(),
         )
+    }
+}
+
+impl Follow for Progress {
+    /// So many bytes more.
+    fn add(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.done += u64::try_from(bytes).unwrap_or_default();
+        let step = match (self.style, self.percent()) {
+            (Style::Terminal, _) => {
+                if self.shown_at.is_none_or(|at| at.elapsed() >= TICK) {
+                    self.shown_at = Some(Instant::now());
+                    eprint!("\r{}\x1b[K", self.sentence());
+                    let _ = io::stderr().flush();
+                }
+                return Ok(());
+            }
+            (Style::Lines, Some(percent)) => percent / 10,
+            (Style::Json, Some(percent)) => percent,
+            (_, None) => self.done / STEP,
+        };
+        if step == self.shown {
+            return Ok(());
+        }
+        self.shown = step;
+        match self.style {
+            Style::Json => self.json(),
+            _ => {
+                eprintln!("{}", self.sentence());
+                Ok(())
+            }
+        }
     }
 }
 

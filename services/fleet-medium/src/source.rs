@@ -20,6 +20,7 @@ const OTHERS: [(&[u8], &str); 4] = [
 
 /// An image that is being read.
 pub struct Source {
+    /// Its file.
     pub path: PathBuf,
     /// In bytes; not known for a compressed one.
     pub size: Option<u64>,
@@ -35,6 +36,9 @@ enum Bytes {
 
 impl Source {
     /// Opens an image; how it is compressed is told by its first bytes.
+    ///
+    /// # Errors
+    /// It cannot be read, or is compressed in a way that is not unpacked here.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let medium = Medium::open(path, Access::Read)?;
         let failed = |error: &io::Error| Failure::read(path, error);
@@ -69,6 +73,9 @@ impl Source {
     }
 
     /// Goes on to a place that is not before the position.
+    ///
+    /// # Errors
+    /// It cannot be read or unpacked, or ends before.
     pub fn skip_to(&mut self, place: u64) -> Result<(), Failure> {
         if let Bytes::Raw(file) = &mut self.bytes {
             let sought = file.seek(SeekFrom::Start(place));
@@ -87,6 +94,9 @@ impl Source {
     }
 
     /// Fills the buffer; less is the image's end.
+    ///
+    /// # Errors
+    /// It cannot be read or unpacked.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         let mut filled = 0;
         while filled < into.len() {
@@ -116,6 +126,7 @@ impl Source {
     }
 
     /// The image ends before its block map does.
+    #[must_use]
     pub fn cut_off(&self, place: u64) -> Failure {
         Failure::invalid(format!(
             "{} ends at byte {place}, and its block map goes on: it is cut off, or the map is of another image",

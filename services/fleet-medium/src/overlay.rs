@@ -23,11 +23,15 @@ pub struct Overlay {
 pub struct Change {
     /// Where it is on the medium, in bytes.
     pub place: u64,
+    /// What is there.
     pub old: Sector,
+    /// What is to be there.
     pub new: Sector,
 }
 
 impl Overlay {
+    /// Nothing is changed yet.
+    #[must_use]
     pub const fn new(base: Window) -> Self {
         Self {
             base,
@@ -42,6 +46,9 @@ impl Overlay {
     }
 
     /// The sectors that differ from the medium's, in the order of their places.
+    ///
+    /// # Errors
+    /// The medium cannot be read.
     pub fn changes(&self) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
         for (&number, &new) in &self.written {

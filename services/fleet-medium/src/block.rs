@@ -15,6 +15,7 @@ pub struct Block {
 
 impl Block {
     /// The device with this number (`st_rdev` of its file).
+    #[must_use]
     pub fn of(number: u64) -> Self {
         let numbers = format!("{}:{}", major(number), minor(number));
         let folder = Path::new("/sys/dev/block").join(&numbers);
@@ -24,17 +25,20 @@ impl Block {
     }
 
     /// The kernel's name: `sdb`.
+    #[must_use]
     pub fn name(&self) -> String {
         let name = self.folder.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
     /// Whether it is still there; a card reader stays when its card goes.
+    #[must_use]
     pub fn is_there(&self) -> bool {
         self.attribute("size").is_some_and(|size| size != "0")
     }
 
     /// The disk, if this is a partition of one.
+    #[must_use]
     pub fn disk_of_partition(&self) -> Option<String> {
         self.attribute("partition")?;
         let disk = self.folder.parent()?.file_name()?;
@@ -42,6 +46,7 @@ impl Block {
     }
 
     /// What a person knows it by, as far as the kernel does.
+    #[must_use]
     pub fn model(&self) -> Option<String> {
         let words: Vec<_> = ["device/vendor", "device/model", "device/name"]
             .iter()
@@ -51,12 +56,14 @@ impl Block {
     }
 
     /// Bytes of a sector as software addresses it.
+    #[must_use]
     pub fn sector_size(&self) -> u64 {
         let size = self.attribute("queue/logical_block_size");
         size.and_then(|size| size.parse().ok()).unwrap_or(512)
     }
 
     /// Why it must not be written to, if it must not.
+    #[must_use]
     pub fn in_use(&self) -> Option<String> {
         if self.attribute("ro").as_deref() == Some("1") {
             return Some("it is write-protected: look for a switch on the card or its adapter".to_owned());
@@ -103,6 +110,7 @@ impl Block {
 }
 
 /// The loop device that a file is attached to.
+#[must_use]
 pub fn attached(file: &Path) -> Option<String> {
     let file = file.canonicalize().ok()?;
     let devices = entries(Path::new("/sys/block"));

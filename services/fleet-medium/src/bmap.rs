@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fleet_base::file;
+use hmac_sha256::Hash;
 use roxmltree::{Document, Node};
-use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
@@ -16,6 +16,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// A block map.
 pub struct BlockMap {
+    /// Its file.
     pub path: PathBuf,
     /// In bytes.
     pub image_size: u64,
@@ -26,14 +27,17 @@ pub struct BlockMap {
 /// Bytes that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
+    /// The first byte.
     pub start: u64,
     /// The first byte behind it.
     pub end: u64,
+    /// The SHA-256 of its bytes, if the map has it.
     pub sum: Option<[u8; 32]>,
 }
 
 impl Range {
-    /// Of an image without a block map.
+    /// Of an image without a block map. None if it would begin behind the image.
+    #[must_use]
     pub fn segment(start: u64, length: u64, size: Option<u64>) -> Option<Self> {
         let end = start.saturating_add(length).min(size.unwrap_or(u64::MAX));
         (start < end).then_some(Self {
@@ -46,6 +50,9 @@ impl Range {
 
 impl BlockMap {
     /// Reads the one that was named, or the one beside the image. None if there is none there.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no block map.
     pub fn find(named: Option<&Path>, image: &Path) -> Result<Option<Self>, Failure> {
         if let Some(path) = named {
             return Self::read(path).map(Some);
@@ -85,6 +92,7 @@ impl BlockMap {
     }
 
     /// How many bytes are to be written.
+    #[must_use]
     pub fn mapped(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
     }
@@ -145,7 +153,7 @@ fn check_itself(text: &str, root: Node<'_, '_>) -> Result<(), String> {
     };
     let sum = node.text().unwrap_or_default().trim();
     let zeroed = text.replacen(sum, &"0".repeat(sum.len()), 1);
-    if sum.len() != 64 || decoded(sum) != Some(Sha256::digest(zeroed).into()) {
+    if sum.len() != 64 || decoded(sum) != Some(Hash::hash(zeroed.as_bytes())) {
         return Err("it is damaged: its own checksum is another".to_owned());
     }
     Ok(())
@@ -209,7 +217,7 @@ mod tests {
     }
 
     fn sealed(text: &str) -> String {
-        let sum: String = Sha256::digest(text)
+        let sum: String = Hash::hash(text.as_bytes())
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();

@@ -56,6 +56,9 @@ fn open<T: ReadWriteSeek>(mut disk: T) -> io::Result<FileSystem<T>> {
 }
 
 /// The label of a FAT: of its root folder, where tools change it, else of its first sector.
+///
+/// # Errors
+/// It is no FAT, or cannot be read.
 pub fn label(window: Window) -> io::Result<String> {
     let system = open(window)?;
     let label = system.read_volume_label_from_root_dir()?;
@@ -64,6 +67,9 @@ pub fn label(window: Window) -> io::Result<String> {
 }
 
 /// Reads it.
+///
+/// # Errors
+/// It is no FAT, or cannot be read.
 pub fn read(disk: impl ReadWriteSeek) -> io::Result<Content> {
     let system = open(disk)?;
     let root = system.root_dir();
@@ -86,10 +92,13 @@ pub fn read(disk: impl ReadWriteSeek) -> io::Result<Content> {
     Ok(Content { config, keyfiles })
 }
 
-/// Puts a configuration on it. Of the keyfiles that are there, those of the same profiles are replaced.
+/// Puts a configuration on it; without one its own stays. Of the keyfiles that are there, those of the same profiles are replaced.
+///
+/// # Errors
+/// It is damaged, or too full.
 pub fn put(
     disk: &mut Overlay,
-    config: &[u8],
+    config: Option<&[u8]>,
     keyfiles: &BTreeMap<String, Secret<Vec<u8>>>,
 ) -> io::Result<()> {
     if !keyfiles.is_empty() {
@@ -99,7 +108,9 @@ pub fn put(
         disk.written().for_each(without_long_dots);
     }
     let system = open(disk)?;
-    replace(&system.root_dir(), CONFIG, config)?;
+    if let Some(config) = config {
+        replace(&system.root_dir(), CONFIG, config)?;
+    }
     if !keyfiles.is_empty() {
         let folder = system.root_dir().open_dir(KEYFILES)?;
         for (name, bytes) in keyfiles {
@@ -133,6 +144,9 @@ fn without_long_dots(sector: &mut Sector) {
 }
 
 /// Bytes that are free on it.
+///
+/// # Errors
+/// It is no FAT, or cannot be read.
 pub fn free(disk: impl ReadWriteSeek) -> io::Result<u64> {
     let system = open(disk)?;
     let stats = system.stats()?;

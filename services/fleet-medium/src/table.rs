@@ -10,9 +10,11 @@ use crate::medium::{Medium, Window};
 
 /// A partition table.
 pub struct Table {
+    /// Which table it is.
     pub kind: Kind,
     /// What tells this disk from others: the GPT's GUID, the MBR's signature. Copies of an image share it.
     pub identity: String,
+    /// In the order of their numbers.
     pub partitions: Vec<Partition>,
 }
 
@@ -44,6 +46,7 @@ pub struct Partition {
     pub start: u64,
     /// Bytes.
     pub size: u64,
+    /// What is on it.
     pub file_system: FileSystem,
 }
 
@@ -62,6 +65,7 @@ pub enum FileSystem {
 
 impl FileSystem {
     /// As mount(8) calls it; `-` if it is not known.
+    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Fat(_) => "vfat",
@@ -72,6 +76,7 @@ impl FileSystem {
     }
 
     /// Its label, empty without one.
+    #[must_use]
     pub fn label(&self) -> &str {
         match self {
             Self::Fat(label) | Self::Ext(label) => label,
@@ -82,6 +87,9 @@ impl FileSystem {
 
 impl Table {
     /// Reads the table of a medium.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read, or the medium is shorter than it says.
     pub fn read(medium: &Medium) -> Result<Self, Failure> {
         let invalid = |what: String| Failure::invalid(format!("{}: {what}", medium.path.display()));
         let whole = medium.window(0, medium.size);
@@ -116,7 +124,10 @@ impl Table {
         Ok(table)
     }
 
-    /// The partition of `config.json`: FAT, with the label or name `fleet-boot`.
+    /// The partition of `config.json`: FAT, with the label `fleet-boot`.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
     pub fn boot(&self) -> Result<&Partition, String> {
         // FAT tools of other systems write labels in capitals.
         let is_boot = |partition: &&Partition| match &partition.file_system {

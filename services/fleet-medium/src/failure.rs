@@ -28,6 +28,7 @@ impl Failure {
     }
 
     /// A file or device cannot be opened.
+    #[must_use]
     pub fn open(path: &Path, error: &io::Error) -> Self {
         let path = path.display();
         match error.kind() {
@@ -50,11 +51,13 @@ impl Failure {
     }
 
     /// A file or device cannot be read.
+    #[must_use]
     pub fn read(path: &Path, error: &io::Error) -> Self {
         Self::new(Exit::Failure, format!("cannot read {}: {error}", path.display()))
     }
 
     /// A file or device cannot be written.
+    #[must_use]
     pub fn write(path: &Path, error: &io::Error) -> Self {
         Self::new(
             Exit::CannotWrite,
@@ -70,6 +73,7 @@ impl Failure {
     }
 
     /// The exit code.
+    #[must_use]
     pub const fn exit(&self) -> Exit {
         self.exit
     }

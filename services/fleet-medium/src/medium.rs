@@ -14,11 +14,16 @@ use crate::failure::Failure;
 
 /// An opened file or block device.
 pub struct Medium {
+    /// Its name.
     pub path: PathBuf,
+    /// Opened.
     pub file: Arc<File>,
+    /// In bytes.
     pub size: u64,
     /// Set for a block device.
     pub block: Option<Block>,
+    /// What windows have in place of the first bytes of the file: those that are written last.
+    head: Arc<Vec<u8>>,
 }
 
 /// What will be done with it.
@@ -32,6 +37,9 @@ pub enum Access {
 
 impl Medium {
     /// Opens a file or block device that is there.
+    ///
+    /// # Errors
+    /// It cannot be opened, or must not be written to.
     pub fn open(path: &Path, access: Access) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure::open(path, error);
         let metadata = path.metadata().map_err(|error| failed(&error))?;
@@ -90,13 +98,21 @@ impl Medium {
             file: Arc::new(file),
             size,
             block,
+            head: Arc::default(),
         })
     }
 
+    /// Has windows that are made from now on read these bytes as its first ones.
+    pub fn hold_head(&mut self, head: Vec<u8>) {
+        self.head = Arc::new(head);
+    }
+
     /// A part of it.
+    #[must_use]
     pub fn window(&self, start: u64, size: u64) -> Window {
         Window {
             file: Arc::clone(&self.file),
+            head: Arc::clone(&self.head),
             start,
             size,
             position: 0,
@@ -108,6 +124,7 @@ impl Medium {
 #[derive(Clone, Debug)]
 pub struct Window {
     file: Arc<File>,
+    head: Arc<Vec<u8>>,
     start: u64,
     size: u64,
     position: u64,
@@ -115,6 +132,9 @@ pub struct Window {
 
 impl Window {
     /// Reads exactly at a place.
+    ///
+    /// # Errors
+    /// It is beyond the end, or the medium cannot be read.
     pub fn read_at(&self, place: u64, into: &mut [u8]) -> io::Result<()> {
         let length = u64::try_from(into.len()).unwrap_or(u64::MAX);
         if place.checked_add(length).is_none_or(|end| end > self.size) {
@@ -123,15 +143,25 @@ impl Window {
                 "it is beyond the end",
             ));
         }
-        self.file.read_exact_at(into, self.start + place)
+        let place = self.start + place;
+        let held = usize::try_from(place)
+            .ok()
+            .and_then(|place| self.head.get(place..));
+        let held = held.unwrap_or_default();
+        let (from_head, rest) = into.split_at_mut(held.len().min(into.len()));
+        from_head.copy_from_slice(&held[..from_head.len()]);
+        let place = place + u64::try_from(from_head.len()).unwrap_or_default();
+        self.file.read_exact_at(rest, place)
     }
 
     /// Its size in bytes.
+    #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
     /// Where it begins on the medium.
+    #[must_use]
     pub const fn start(&self) -> u64 {
         self.start
     }
@@ -141,11 +171,9 @@ impl Read for Window {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let left = self.size.saturating_sub(self.position);
         let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = self
-            .file
-            .read_at(&mut into[..length], self.start + self.position)?;
-        self.position += u64::try_from(read).unwrap_or_default();
-        Ok(read)
+        self.read_at(self.position, &mut into[..length])?;
+        self.position += u64::try_from(length).unwrap_or_default();
+        Ok(length)
     }
 }
 
@@ -167,21 +195,11 @@ impl Seek for Window {
 }
 
 /// Where a seek leads to.
-pub fn seek(to: SeekFrom, position: u64, size: u64) -> io::Result<u64> {
+pub(crate) fn seek(to: SeekFrom, position: u64, size: u64) -> io::Result<u64> {
     let place = match to {
         SeekFrom::Start(place) => Some(place),
         SeekFrom::Current(by) => position.checked_add_signed(by),
         SeekFrom::End(by) => size.checked_add_signed(by),
     };
     place.ok_or_else(|| io::ErrorKind::InvalidInput.into())
-}
-
-impl ext4_view::Ext4Read for Window {
-    fn read(
-        &mut self,
-        place: u64,
-        into: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        Ok(self.read_at(place, into)?)
-    }
 }
