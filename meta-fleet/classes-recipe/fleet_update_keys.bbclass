@@ -49,6 +49,7 @@ fleet_keyring() {
 }
 
 # One's own keys come out of nobody else's cache.
+# nooelint: oelint.vars.mispell
 SSTATE_SKIP_CREATION = "${@'0' if d.getVar('FLEET_KEYRING') else '1'}"
 
 do_compile[prefuncs] += "${@'fleet_keyring' if d.getVar('FLEET_KEYRING') else 'fleet_development_keys fleet_keyring'}"

@@ -354,6 +354,11 @@ fn a_kernel_that_panics_spends_its_tries_and_nothing_goes_round_for_ever() -> Re
     disk.set("BOOT_A_LEFT", "0")?;
     disk.set("BOOT_B_LEFT", "3")?;
     ensure!(disk.boot()? == Written('B'));
+    // And `mark-good` does not put it back: of both, nothing is left of the order.
+    disk.set("BOOT_ORDER", "")?;
+    disk.set("BOOT_B_LEFT", "0")?;
+    disk.set("BOOT_A_LEFT", "9")?;
+    ensure!(disk.boot()? == Ordinary('A'));
     Ok(())
 }
 
