@@ -30,7 +30,7 @@ bench: ## Measures what the services cost; writes build/bench.json
 arm: ## Builds the executables for ARM, and runs their tests under emulation
 	@cargo xtask arm
 
-fuzz: ## Fuzzes the reader and the checker of config.json, FUZZ_SECONDS (60) each
+fuzz: ## Fuzzes the readers of config.json and of OpenVPN's configurations, FUZZ_SECONDS (60) each
 	@cargo xtask fuzz --seconds $(FUZZ_SECONDS)
 
 schema: ## Writes the schema and the reference page of config.json from their source

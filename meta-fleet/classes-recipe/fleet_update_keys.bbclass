@@ -15,24 +15,29 @@ fleet_development_keys() {
         return
     fi
     bbnote "making keys for development in ${FLEET_DEVELOPMENT_KEYS}"
+    if [ -e "${FLEET_DEVELOPMENT_KEYS}" ]; then
+        bbfatal "${PN}: ${FLEET_DEVELOPMENT_KEYS} is there without signer.cert.pem: put that back, or let \
+FLEET_DEVELOPMENT_KEYS name a folder that is not there yet"
+    fi
     umask 077
-    rm -rf "${FLEET_DEVELOPMENT_KEYS}"
-    mkdir -p "${FLEET_DEVELOPMENT_KEYS}"
-    cd "${FLEET_DEVELOPMENT_KEYS}"
+    new="${FLEET_DEVELOPMENT_KEYS}.new"
+    rm -rf "$new"
+    mkdir -p "$new"
+    cd "$new"
     printf '%s\n' '[req]' 'distinguished_name = name' '[name]' \
         '[ca]' 'basicConstraints = critical,CA:TRUE' 'keyUsage = critical,keyCertSign,cRLSign' \
         'subjectKeyIdentifier = hash' \
         '[signer]' 'basicConstraints = critical,CA:FALSE' 'keyUsage = critical,digitalSignature' \
         'subjectKeyIdentifier = hash' 'authorityKeyIdentifier = keyid' > openssl.cnf
-    export OPENSSL_CONF="${FLEET_DEVELOPMENT_KEYS}/openssl.cnf"
+    export OPENSSL_CONF="$new/openssl.cnf"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7300 -extensions ca \
         -subj "/O=Fleet OS/CN=Development updates, not for production" -keyout ca.key.pem -out ca.cert.pem
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
         -subj "/O=Fleet OS/CN=Development signer" -keyout signer.key.pem -out signer.csr.pem
-    # The last file: with it the keys are whole.
     openssl x509 -req -in signer.csr.pem -CA ca.cert.pem -CAkey ca.key.pem -CAcreateserial -days 7300 \
-        -extfile openssl.cnf -extensions signer -out signer.new.pem
-    mv signer.new.pem signer.cert.pem
+        -extfile openssl.cnf -extensions signer -out signer.cert.pem
+    # All or none of them.
+    mv "$new" "${FLEET_DEVELOPMENT_KEYS}"
 }
 fleet_development_keys[lockfiles] = "${TOPDIR}/fleet-keys.lock"
 
@@ -44,6 +49,9 @@ fleet_keyring() {
     fi
     if ! grep -q "BEGIN CERTIFICATE" "$keyring"; then
         bbfatal "${PN}: $keyring holds no certificate: see FLEET_KEYRING in meta-fleet/README.md"
+    fi
+    if grep -q "PRIVATE KEY" "$keyring"; then
+        bbfatal "${PN}: $keyring holds a private key, which would be on every device: leave only certificates in it"
     fi
     install -m 0644 "$keyring" ${B}/keyring.pem
 }

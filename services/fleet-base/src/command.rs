@@ -109,13 +109,14 @@ async fn run_until(
     let path = find(program).ok_or_else(|| Error::Missing(program.to_owned()))?;
     let deadline = Instant::now() + limit;
     let failed = |error| Error::Run(path.clone(), error);
-    let (mut child, mut said, told) = start(&path, arguments, input.is_empty()).map_err(failed)?;
+    let (child, mut said, told) = start(&path, arguments, input.is_empty()).map_err(failed)?;
+    let mut child = Running(child);
     let ended = timeout_at(deadline, async {
         let (said, ()) = tokio::join!(read_all(&mut said), write_all(told, input));
         let said = said?;
         // It closed its output, so it is ending; there is nothing to wait on but the time.
         loop {
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = child.0.try_wait()? {
                 return Ok((status, said));
             }
             sleep(Duration::from_millis(5)).await;
@@ -125,14 +126,8 @@ async fn run_until(
     match ended {
         Ok(Ok((status, said))) if status.success() => Ok(said),
         Ok(Ok((status, said))) => Err(Error::Failed(path, status, sentence(&said))),
-        Ok(Err(error)) => {
-            end(&mut child);
-            Err(failed(error))
-        }
-        Err(_) => {
-            end(&mut child);
-            Err(Error::TimedOut(path, limit))
-        }
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(Error::TimedOut(path, limit)),
     }
 }
 
@@ -200,10 +195,15 @@ fn sentence(said: &str) -> String {
     start.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Kills and reaps; both fail only if it has ended already.
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
+/// A program that does not outlive who waits for it: who asked may give up at any time.
+struct Running(Child);
+
+impl Drop for Running {
+    /// Kills and reaps; both do nothing if it was seen to end.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +217,24 @@ mod tests {
         run("test", &["$(id) ; *", "=", "$(id) ; *"], SECOND)
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn does_not_outlive_who_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("echo $$ >{}; exec sleep 60", pid.display());
+        let arguments = ["-c", script.as_str()];
+        assert!(
+            tokio::time::timeout(SECOND, run("sh", &arguments, SECOND * 60))
+                .await
+                .is_err()
+        );
+        let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(
+            !Path::new("/proc").join(pid.trim()).exists(),
+            "it runs, or nobody reaped it"
+        );
     }
 
     #[tokio::test]

@@ -87,8 +87,10 @@ impl Found {
             Ok(table) => table,
             Err(failure) => return Ok(Self::Damaged(failure.to_string())),
         };
-        let Ok(boot) = table.boot() else {
-            return Ok(Self::Whole(none()));
+        let boot = match table.boot() {
+            Ok(boot) => boot,
+            Err(problem) if is_ours(&table) => return Ok(Self::Damaged(problem)),
+            Err(_) => return Ok(Self::Whole(none())),
         };
         let content = match boot_partition::read(medium.window(boot.start, boot.size)) {
             Ok(content) => content,
@@ -99,6 +101,14 @@ impl Found {
             && let Some(problem) = fleet_config::check(config.expose()).problem
         {
             return Ok(Self::Damaged(format!("its config.json is broken: {problem}")));
+        }
+        // A name is a path on the card, too.
+        let is_a_path = |name: &&String| name.contains('/') || matches!(name.as_str(), "." | "..");
+        if let Some(name) = content.keyfiles.keys().find(is_a_path) {
+            return Ok(Self::Damaged(format!(
+                "its system-connections/ has a file named {}",
+                name.escape_debug()
+            )));
         }
         let is_too_large = |bytes: &Secret<Vec<u8>>| {
             u64::try_from(bytes.expose().len()).is_ok_and(|length| length > Keyfiles::MAX_BYTES)
@@ -111,6 +121,13 @@ impl Found {
         }
         Ok(Self::Whole(content))
     }
+}
+
+/// Whether a partition of Fleet OS is left, by its name or its label.
+fn is_ours(table: &Table) -> bool {
+    let is_of_us = |name: &str| name.to_ascii_lowercase().starts_with("fleet-");
+    let mut partitions = table.partitions.iter();
+    partitions.any(|partition| is_of_us(&partition.name) || is_of_us(partition.file_system.label()))
 }
 
 /// Refuses a `config.json` that a device would not take at all. Returns what it would refuse of it.

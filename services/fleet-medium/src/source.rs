@@ -110,7 +110,9 @@ impl Source {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if self.size.is_some() => return Err(Failure::read(&self.path, &error)),
+                Err(error) if self.size.is_some() || is_of_the_system(&error) => {
+                    return Err(Failure::read(&self.path, &error));
+                }
                 Err(error) => {
                     return Err(Failure::invalid(format!(
                         "{} cannot be unpacked beyond byte {} of the image: {error}. It is damaged or cut off; download it \
@@ -199,4 +201,20 @@ impl Read for Zstd {
             self.between = self.frame.take().map(|frame| frame.into_inner().into_inner().1);
         }
     }
+}
+/// Whether it is the file that could not be read, and not what was read that cannot be unpacked.
+fn is_of_the_system(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(now) = cause {
+        let io = now.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.raw_os_error().is_some()) {
+            return true;
+        }
+        // What is inside of an error of io's own is not its source, but itself.
+        cause = io
+            .and_then(|error| error.get_ref())
+            .map(|inner| inner as &(dyn std::error::Error + 'static))
+            .or_else(|| now.source());
+    }
+    false
 }

@@ -37,6 +37,8 @@ const AF_INET6: u8 = 10;
 const TYPE: usize = 4;
 /// Where `ndmsg` begins.
 const HEADER: usize = 16;
+/// Where its interface is.
+const INTERFACE: usize = HEADER + 4;
 /// Where its state is.
 const STATE: usize = HEADER + 8;
 /// Where its attributes begin.
@@ -72,17 +74,26 @@ pub(crate) fn lookup(interface: u32, address: IpAddr) -> io::Result<Neighbour> {
     parse(answer.get(..length).unwrap_or_default())
 }
 
+/// Whether a neighbour answers, which may be new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct News {
+    /// The number of the interface on whose link it is.
+    pub(crate) interface: u32,
+    pub(crate) neighbour: IpAddr,
+    pub(crate) answers: bool,
+}
+
 /// Hears of neighbours that fall silent, or answer again.
 pub(crate) struct Neighbours {
     /// `None`: netlink is closed to us, and there are only the probes.
-    news: Option<News>,
-    /// Which of the two.
-    expected: u16,
+    news: Option<Subscription>,
+    /// Those that answer again are heard of, too.
+    both: bool,
     /// Nothing is heard before that, as something was just now.
     pause: Option<Instant>,
 }
 
-struct News {
+struct Subscription {
     socket: Socket,
     /// The same by a second descriptor, in what read(2) and epoll(7) work on.
     arrived: pipe::Receiver,
@@ -96,25 +107,24 @@ impl Neighbours {
             .ok();
         Self {
             news,
-            expected: FAILED,
+            both: false,
             pause: None,
         }
     }
 
-    /// Hears of those that answer again, while one is silent; else of those that fall silent. What works says at each
-    /// turn that it answers, which nobody has to hear.
+    /// Hears of those that answer again, too, while one is silent. What works says so at each turn, which nobody has to
+    /// hear.
     pub(crate) fn expect(&mut self, silent: bool) {
-        let state = if silent { REACHABLE } else { FAILED };
-        if let Some(news) = self.news.as_ref().filter(|_| state != self.expected) {
-            match news.socket.attach_filter(&only(state)) {
-                Ok(()) => self.expected = state,
+        if let Some(news) = self.news.as_ref().filter(|_| silent != self.both) {
+            match news.socket.attach_filter(&filter(silent)) {
+                Ok(()) => self.both = silent,
                 Err(error) => log::debug!("cannot filter what the kernel says of neighbours: {error}"),
             }
         }
     }
 
-    /// Waits for a neighbour of which there is news: its address, and whether it answers. Cancel-safe.
-    pub(crate) async fn heard(&mut self) -> (IpAddr, bool) {
+    /// Waits for news of a neighbour. Cancel-safe.
+    pub(crate) async fn heard(&mut self) -> News {
         let Some(news) = &self.news else {
             return std::future::pending().await;
         };
@@ -151,31 +161,34 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn subscribe() -> io::Result<News> {
+fn subscribe() -> io::Result<Subscription> {
     let socket = open()?;
-    socket.attach_filter(&only(FAILED))?;
+    socket.attach_filter(&filter(false))?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP))?;
     let copy = OwnedFd::from(socket.try_clone()?);
-    Ok(News {
+    Ok(Subscription {
         arrived: pipe::Receiver::from_owned_fd_unchecked(copy)?,
         socket,
     })
 }
 
-/// A filter (linux/filter.h) that lets pass only what says that a neighbour is in this state now.
-fn only(state: u16) -> [SockFilter; 6] {
+/// A filter (linux/filter.h) that lets pass only what says that a neighbour has fallen silent; or, for `both`, that one
+/// answers.
+fn filter(both: bool) -> [SockFilter; 7] {
     // BPF_LD | BPF_H | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K.
     const LOAD: u16 = 0x28;
-    const UNLESS: u16 = 0x15;
+    const IF: u16 = 0x15;
     const RETURN: u16 = 0x06;
     // It loads in the network's byte order what is in the machine's.
     let number = |number: u16| u32::from(u16::from_be_bytes(number.to_ne_bytes()));
     let load = |at: usize| SockFilter::new(LOAD, 0, 0, u32::try_from(at).unwrap_or(u32::MAX));
+    // The jumps are over so many of the lines that follow.
     [
         load(TYPE),
-        SockFilter::new(UNLESS, 0, 3, number(RTM_NEWNEIGH)),
+        SockFilter::new(IF, 0, 4, number(RTM_NEWNEIGH)),
         load(STATE),
-        SockFilter::new(UNLESS, 0, 1, number(state)),
+        SockFilter::new(IF, 1, 0, number(FAILED)),
+        SockFilter::new(IF, 0, 1, number(if both { REACHABLE } else { FAILED })),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
@@ -223,14 +236,19 @@ fn parse(answer: &[u8]) -> io::Result<Neighbour> {
 }
 
 /// Who answers now, or does not any more.
-fn notice(message: &[u8]) -> Option<(IpAddr, bool)> {
+fn notice(message: &[u8]) -> Option<News> {
     let state = parse(message).ok()?.state;
+    let interface = message.get(INTERFACE..INTERFACE + 4)?;
     let bytes = attribute(message, NDA_DST)?;
-    let address = match bytes.len() {
+    let neighbour = match bytes.len() {
         4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
         _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
     };
-    Some((address, state == REACHABLE))
+    Some(News {
+        interface: u32::from_ne_bytes(interface.try_into().ok()?),
+        neighbour,
+        answers: state == REACHABLE,
+    })
 }
 
 fn number(message: &[u8], at: usize) -> Option<u16> {
@@ -307,12 +325,18 @@ mod tests {
     fn who_it_is_about() {
         for address in [GATEWAY, "fe80::9".parse().unwrap()] {
             let mut message = failed(address);
-            assert_eq!(notice(&message), Some((address, false)));
+            let mut news = News {
+                interface: 7,
+                neighbour: address,
+                answers: false,
+            };
+            assert_eq!(notice(&message), Some(news));
             for length in 0..message.len() {
                 assert_eq!(notice(&message[..length]), None);
             }
             message[STATE..STATE + 2].copy_from_slice(&REACHABLE.to_ne_bytes());
-            assert_eq!(notice(&message), Some((address, true)));
+            news.answers = true;
+            assert_eq!(notice(&message), Some(news));
             // An attribute that is shorter than its header, or longer than the message.
             for length in [0_u8, 3, 255] {
                 message[ATTRIBUTES] = length;
@@ -327,7 +351,7 @@ mod tests {
         assert!(neighbours.news.is_some());
         for silent in [true, false, false, true] {
             neighbours.expect(silent);
-            assert_eq!(neighbours.expected, if silent { REACHABLE } else { FAILED });
+            assert_eq!(neighbours.both, silent);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Keeps the probes going: which uplink when, what they found, and what that costs.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use fleet_base::pending::Pending;
@@ -10,6 +9,7 @@ use tokio::task::AbortHandle;
 use crate::budget::Budget;
 use crate::check_uri::CheckUri;
 use crate::finding::{Answer, Check, Findings, Found as Known};
+use crate::neighbours::News;
 use crate::pace::is_metered;
 use crate::probe::{self, Found, Message, Target};
 use crate::schedule::Schedule;
@@ -127,12 +127,13 @@ impl Prober {
         &self.findings
     }
 
-    /// Takes note of what NetworkManager says now.
-    pub(crate) fn follow(&mut self, snapshot: &Snapshot, now: Duration) {
+    /// Takes note of what NetworkManager says now. Returns whether its check is older than what we found: it should look
+    /// again.
+    pub(crate) fn follow(&mut self, snapshot: &Snapshot, now: Duration) -> bool {
         self.is_slow = matches!(snapshot, Snapshot::Read(network) if is_metered(network));
         let devices: Vec<(&Network, &Device)> = match snapshot {
             // It says nothing; what was found is still what was found, of what it knew.
-            Snapshot::Unreadable(_) => return,
+            Snapshot::Unreadable(_) => return false,
             Snapshot::Absent => Vec::new(),
             Snapshot::Read(network) => (network.devices.iter())
                 .filter(|device| is_uplink(network, device) && device.gateway && device.address)
@@ -150,12 +151,14 @@ impl Prober {
             kept.iter()
                 .any(|uplink| uplink.target.interface == known.interface)
         });
+        let mut is_older = false;
         for (network, device) in devices {
-            self.follow_uplink(network, device, now);
+            is_older |= self.follow_uplink(network, device, now);
         }
+        is_older
     }
 
-    fn follow_uplink(&mut self, network: &Network, device: &Device, now: Duration) {
+    fn follow_uplink(&mut self, network: &Network, device: &Device, now: Duration) -> bool {
         let target = Target {
             interface: device.interface.clone(),
             gateways: device.gateways.clone(),
@@ -184,7 +187,7 @@ impl Prober {
                 round: None,
                 silence: Silence::No,
             });
-            return;
+            return false;
         };
         uplink.metered = device.metered;
         if uplink.target.fallback != target.fallback {
@@ -192,6 +195,7 @@ impl Prober {
             uplink.target.fallback.clone_from(&target.fallback);
             known.forget_others(&uplink.target);
         }
+        let mut is_older = false;
         if uplink.target != target {
             // What was asked is not what would be asked now.
             uplink.round = None;
@@ -203,15 +207,20 @@ impl Prober {
             known.check = None;
             known.misleading.clear();
             uplink.target = target;
-            uplink.weigh_silence(known, now);
+            is_older = uplink.weigh_silence(known, now);
         }
         if uplink.check != check {
             uplink.check = check;
             known.check = None;
             known.misleading.clear();
             uplink.schedule.change(now);
-            uplink.weigh_silence(known, now);
+            if uplink.weigh_silence(known, now) {
+                // It was answered just now, whoever had asked.
+                uplink.silence = Silence::Outvoted;
+                is_older = false;
+            }
         }
+        is_older
     }
 
     /// NetworkManager has checked, asked at `asked`; what it found was [followed](Self::follow). Returns whether the
@@ -229,9 +238,11 @@ impl Prober {
     }
 
     /// The kernel says of a neighbour that it has fallen silent, or answers again: a gateway of which that is news is asked.
-    pub(crate) fn hear(&mut self, neighbour: IpAddr, answers: bool, now: Duration) {
+    pub(crate) fn hear(&mut self, news: News, now: Duration) {
         for (uplink, known) in self.uplinks.iter_mut().zip(&self.findings.0) {
-            let is_news = known.gateways.contains(&(neighbour, !answers));
+            // Another link may have a neighbour of the same address.
+            let is_news = known.gateways.contains(&(news.neighbour, !news.answers))
+                && probe::index(&uplink.target.interface) == Some(news.interface);
             if is_news && uplink.round.is_none() {
                 uplink.schedule.change(now);
             }
@@ -283,6 +294,7 @@ impl Prober {
             let spent = uplink.metered && !self.budget.allows();
             changed |= known.budget_spent != spent;
             if spent {
+                uplink.silence = Silence::No;
                 *known = Known {
                     interface: known.interface.clone(),
                     budget_spent: true,
@@ -592,6 +604,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_check_that_is_answered_again_is_newer_than_the_silence() {
+        let (mut prober, mut messages) = prober(1);
+        prober.follow(&snapshot(Connectivity::Limited, false), seconds(1));
+        prober.begin(seconds(9));
+        let round = messages.recv().await.unwrap().round;
+        let found = Found::Gateway(GATEWAY, Some(false));
+        assert_eq!(prober.take(Message { round, found }, seconds(10)), Then::Judge);
+        assert!(!prober.follow(&snapshot(Connectivity::Full, false), seconds(11)));
+        prober.begin(seconds(20));
+        assert!(!prober.findings().of("absent0").unwrap().silence_counts);
+    }
+
+    #[tokio::test]
     async fn what_the_kernel_says_of_a_gateway_is_looked_into_if_it_is_news() {
         let (mut prober, mut messages) = prober(1);
         prober.follow(&snapshot(Connectivity::Full, false), seconds(1));
@@ -601,10 +626,28 @@ mod tests {
         prober.take(Message { round, found }, seconds(10));
         prober.take(end, seconds(10));
         let before = prober.due();
-        prober.hear(GATEWAY, true, seconds(20));
-        prober.hear(IpAddr::from([192, 0, 2, 9]), false, seconds(20));
-        assert_eq!(prober.due(), before);
-        prober.hear(GATEWAY, false, seconds(20));
+        // As the interface of the others is not there, this is loopback.
+        prober.uplinks[0].target.interface = "lo".to_owned();
+        let news = News {
+            interface: 1,
+            neighbour: GATEWAY,
+            answers: false,
+        };
+        for no_news in [
+            News {
+                answers: true,
+                ..news
+            },
+            News {
+                neighbour: IpAddr::from([192, 0, 2, 9]),
+                ..news
+            },
+            News { interface: 2, ..news },
+        ] {
+            prober.hear(no_news, seconds(20));
+            assert_eq!(prober.due(), before, "{no_news:?}");
+        }
+        prober.hear(news, seconds(20));
         assert!(prober.due().unwrap() < seconds(21));
     }
 

@@ -78,6 +78,7 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     object::serve(connection, Arc::clone(&object) as _, &Activity::default()).await?;
     watchdog::ready(&first.verdict.explanation);
 
+    let mut judged = first.verdict.level;
     let mut published = first;
     let mut settle = Settle::default();
     loop {
@@ -142,8 +143,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 checked = Some(asked);
                 true
             }
-            (neighbour, answers) = neighbours.heard() => {
-                prober.hear(neighbour, answers, boot_clock::now());
+            news = neighbours.heard() => {
+                prober.hear(news, boot_clock::now());
                 continue;
             }
             () = alarm.wait(due) => {
@@ -176,7 +177,9 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
                 fallback.read_again();
                 pace.read_again();
             }
-            prober.follow(&snapshot, last_read);
+            if prober.follow(&snapshot, last_read) {
+                checks.ask(connection);
+            }
             if let Some(asked) = checked {
                 prober.checked(asked);
             }
@@ -185,10 +188,11 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
         fallback.tend(&snapshot, prober.findings(), now);
         pace.tend(&snapshot, now);
         let mut verdict = judge(&snapshot, prober.findings());
-        if published.verdict.level == Level::Vpn && verdict.level == Level::Internet {
+        if judged == Level::Vpn && verdict.level == Level::Internet {
             // Its silence may be that of the way: the check says what it found before.
             checks.ask(connection);
         }
+        judged = verdict.level;
         repair.tend(&snapshot, &verdict, now);
         repair.add_to(&mut verdict);
         if settle.admit(&verdict, &published.verdict, now) || request.is_some() {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
-use serde_json::{Map, Value};
 
 use crate::debian;
 use crate::image::checkout;
@@ -101,9 +100,9 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// The sizes that were built last, by `architecture executable`; nothing if none were.
-pub fn sizes(output: &Path) -> Map<String, Value> {
-    let mut sizes = Map::new();
+/// What was built last, by processor and name, in bytes; nothing if nothing was.
+pub fn sizes(output: &Path) -> Vec<(String, u64)> {
+    let mut sizes = Vec::new();
     for architecture in &ARCHITECTURES {
         for name in EXECUTABLES {
             let path = output
@@ -112,7 +111,7 @@ pub fn sizes(output: &Path) -> Map<String, Value> {
                 .join("release")
                 .join(name);
             if let Ok(data) = fs::metadata(path) {
-                sizes.insert(format!("{} {name}", architecture.name), data.len().into());
+                sizes.push((format!("{} {name}", architecture.name), data.len()));
             }
         }
     }

@@ -118,6 +118,16 @@ impl Bench {
         system.unmount().unwrap();
     }
 
+    /// Damages the beginning of the device's boot partition. What tells whose it was is the state partition.
+    fn lose_boot(&self) {
+        let file = OpenOptions::new().write(true).open(self.path("device")).unwrap();
+        file.write_all_at(&[0; 4096], MIB).unwrap();
+        // Magic number and label in the superblock of ext4, at 1024.
+        file.write_all_at(&[0x53, 0xef], 3 * MIB + 1024 + 0x38).unwrap();
+        file.write_all_at(b"fleet-state\0", 3 * MIB + 1024 + 0x78)
+            .unwrap();
+    }
+
     fn own(&self, name: &str, text: &str) {
         let path = self.path("boot").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -334,6 +344,13 @@ fn what_cannot_be_kept_is_not_destroyed() {
     let failure = bench.run().unwrap_err();
     assert_eq!(failure.exit(), Exit::InvalidData);
     assert!(failure.to_string().contains("keep = nothing"), "{failure}");
+    assert!(fs::read(bench.path("device")).unwrap() == before);
+    // Nor if the boot partition of a Fleet OS cannot be found any more.
+    let bench = Bench::new();
+    bench.lose_boot();
+    let before = fs::read(bench.path("device")).unwrap();
+    let failure = bench.run().unwrap_err();
+    assert_eq!(failure.exit(), Exit::InvalidData, "{failure}");
     assert!(fs::read(bench.path("device")).unwrap() == before);
     // Nor if there is no room for it.
     let bench = Bench::new();

@@ -92,6 +92,11 @@ impl Interface {
     }
 }
 
+/// The number of an interface.
+pub(crate) fn index(name: &str) -> Option<u32> {
+    Interface::find(name).map(|interface| interface.index).ok()
+}
+
 /// The size of an IP header.
 const fn ip_header(address: &SocketAddr) -> u64 {
     match address {

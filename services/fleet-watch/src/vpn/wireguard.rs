@@ -150,7 +150,7 @@ impl WireGuard {
             self.changed.notify_one();
         }
         match (heard, AT_FIRST.get(seen.looks - 1)) {
-            (Heard::Fresh, _) => FRESH_PAUSE,
+            (Heard::Fresh | Heard::Idle, _) => FRESH_PAUSE,
             (_, Some(pause)) => Duration::from_secs(*pause),
             (_, None) => OTHER_PAUSE,
         }

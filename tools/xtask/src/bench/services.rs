@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use testbed::{Device, Tier};
 
 use super::{median, ratio};
+use crate::arm::{self, EXECUTABLES};
+use crate::image::checkout;
 
 /// What stays resident: ours, and the baselines.
 const RESIDENT: [&str; 5] = [
@@ -22,15 +24,12 @@ const RESIDENT: [&str; 5] = [
 /// Those whose memory has one budget.
 const OURS: [&str; 3] = ["fleet-config", "fleet-watch", "fleet-journal"];
 
-/// What the services, people and `fleet-config` run.
-const EXECUTABLES: [&str; 3] = ["fleet-services", "fleet", "fleet-certificate"];
-
 /// What was measured.
 pub(super) struct Services {
     idle_seconds: u64,
     processes: Vec<Process>,
-    /// Name and bytes.
-    executables: Vec<(&'static str, u64)>,
+    /// Name and bytes; those for other processors as `cargo xtask arm` has built them last.
+    executables: Vec<(String, u64)>,
     settled: Duration,
     /// Milliseconds.
     edit: u64,
@@ -40,11 +39,12 @@ pub(super) struct Services {
 
 /// Measures in a container; `root` is the image's root, `idle` the seconds of rest in which wake-ups are counted.
 pub(super) fn measure(root: &Path, repeat: usize, idle: u64) -> anyhow::Result<Services> {
-    let size = |name: &'static str| -> anyhow::Result<(&'static str, u64)> {
+    let size = |name: &str| -> anyhow::Result<(String, u64)> {
         let path = root.join("usr/libexec/fleet").join(name);
-        Ok((name, fs::metadata(path)?.len()))
+        Ok((name.to_owned(), fs::metadata(path)?.len()))
     };
-    let executables = EXECUTABLES.into_iter().map(size).collect::<Result<_, _>>()?;
+    let mut executables: Vec<_> = EXECUTABLES.into_iter().map(size).collect::<Result<_, _>>()?;
+    executables.extend(arm::sizes(&checkout()?.join(arm::OUTPUT)));
     eprintln!("bench: booting");
     let started = Instant::now();
     let mut device = Device::boot(Tier::Nspawn).start()?;
@@ -138,7 +138,7 @@ impl Services {
         let executables: Map<String, Value> = self
             .executables
             .iter()
-            .map(|(name, bytes)| ((*name).to_owned(), (*bytes).into()))
+            .map(|(name, bytes)| (name.clone(), (*bytes).into()))
             .collect();
         json!({
             "idle_seconds": self.idle_seconds,
