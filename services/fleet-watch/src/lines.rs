@@ -225,6 +225,7 @@ mod tests {
             reason: Reason::None,
             explanation: String::new(),
             problems: Vec::new(),
+            is_wronged: false,
         };
         Verdict {
             level,

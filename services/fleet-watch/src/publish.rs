@@ -187,6 +187,7 @@ mod tests {
             reason: Reason::None,
             explanation: "it works".to_owned(),
             problems: Vec::new(),
+            is_wronged: false,
         }
     }
 

@@ -135,6 +135,7 @@ mod tests {
                 reason,
                 explanation: String::new(),
                 problems: Vec::new(),
+                is_wronged: false,
             }],
             ..online.clone()
         };

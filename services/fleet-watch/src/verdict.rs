@@ -37,6 +37,8 @@ pub(crate) struct Uplink {
     pub(crate) explanation: String,
     /// What is at fault on it, whether it costs a rung or not.
     pub(crate) problems: Vec<Problem>,
+    /// NetworkManager's check has failed, and our own request through it was answered.
+    pub(crate) is_wronged: bool,
 }
 
 /// How one VPN is.
@@ -98,6 +100,8 @@ pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
                 reason,
                 explanation: explain(level, reason, Some(device), snapshot),
                 problems: problems(network, device, found),
+                is_wronged: reason == Reason::NoInternet
+                    && found.is_some_and(|found| found.check == Some(Check::Expected)),
             });
         }
     }

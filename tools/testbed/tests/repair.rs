@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Result;
-use testbed::{Device, Dhcp, Tier};
+use testbed::{Device, Dhcp, SECOND_ADDRESS, Tier};
 
 const VERDICT: &str = "jq -r '[.level, .reason] | join(\" \")' /run/fleet/connectivity.json";
 /// Every step: what was done, for what, why, and what became of it.
@@ -65,6 +65,56 @@ fn a_lost_address_comes_back_by_a_new_activation() -> Result<()> {
     device
         .run("stat -c '%a %U' /var/lib/fleet/watch/repairs && wc -l </var/lib/fleet/watch/repairs")?
         .says("644 fleet-watch\n1")?;
+    Ok(())
+}
+
+/// What left devices of others offline until somebody came: the wired uplink is dead somewhere behind its gateway when
+/// NetworkManager starts, which gives leases and answers ARP all the same, and the resolver of the uplink that works is reached
+/// over a default route only.
+#[test]
+fn a_default_route_that_is_dead_from_the_start_makes_room_for_one_that_works() -> Result<()> {
+    const LEVELS: &str = "jq -r '[.uplinks[] | [.interface, .level, .reason] | join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
+    let mut device = boot("")?;
+    device.world().second_uplink()?;
+    device
+        .run(&format!(
+            "nmcli connection add type ethernet ifname eth1 con-name second ipv4.method manual ipv4.addresses 172.31.78.2/24 \
+             ipv4.gateway {SECOND_ADDRESS} ipv4.dns 203.0.113.53 ipv4.route-metric 900 ipv6.method disabled && \
+             nmcli --wait 60 connection up second"
+        ))?
+        .succeeds()?;
+    device.soon(PATIENCE, LEVELS, "eth0 internet none; eth1 internet none")?;
+    device
+        .world()
+        .run(
+            "for what in 'udp ! --dport 67' tcp icmp; do iptables -I INPUT -s 172.31.77.0/24 -p $what -j DROP || exit; done",
+        )?
+        .succeeds()?;
+    device.run("systemctl restart NetworkManager")?.succeeds()?;
+    device.soon(PATIENCE, STEPS, "bounce eth0 resolver-silent repaired")?;
+    device.soon(
+        PATIENCE,
+        LEVELS,
+        "eth0 gateway resolver-silent; eth1 internet none",
+    )?;
+    device.run(VERDICT)?.says(WELL)?;
+    device
+        .run("ip -o route get 203.0.113.7 | grep -o 'dev eth.'")?
+        .says("dev eth1")?;
+    // It stays so, and nothing more is done.
+    sleep(LONG);
+    device.run(VERDICT)?.says(WELL)?;
+    device.run(STEPS)?.says("bounce eth0 resolver-silent repaired")?;
+
+    // The wire is back: so is the traffic, without a step.
+    device.world().run("iptables -F INPUT")?.succeeds()?;
+    device.soon(PATIENCE, LEVELS, "eth0 internet none; eth1 internet none")?;
+    device.soon(
+        PATIENCE,
+        "ip -o route get 203.0.113.7 | grep -o 'dev eth.'",
+        "dev eth0",
+    )?;
+    device.run(STEPS)?.says("bounce eth0 resolver-silent repaired")?;
     Ok(())
 }
 

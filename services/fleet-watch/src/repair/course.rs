@@ -98,6 +98,10 @@ impl View {
         )];
         if let Snapshot::Read(network) = snapshot {
             subjects.push(system(DEVICE, verdict.reason == Reason::NoDevice && had_uplink));
+            let is_other_wronged = |interface: &String| {
+                let mut others = verdict.uplinks.iter();
+                others.any(|other| other.interface != *interface && other.is_wronged)
+            };
             for uplink in &verdict.uplinks {
                 let device = (network.devices.iter()).find(|device| device.interface == uplink.interface);
                 let kind = device.map_or(Kind::Ethernet, |device| device.kind);
@@ -107,6 +111,16 @@ impl View {
                     // A bounce that was broken off in its middle, which nobody else ends.
                     Reason::Unmanaged if was_bounced(record, &uplink.interface) => {
                         Health::Ill(Reason::Unmanaged, &[Step::Bounce])
+                    }
+                    // Names are looked up through the uplink with the default route, for the checks of the others as well:
+                    // while it leads nowhere, these fail, and NetworkManager prefers none of them. Without it for a moment
+                    // their checks are answered, and it comes back behind them.
+                    reason
+                        if uplink.interface == verdict.interface
+                            && is_other_wronged(&uplink.interface)
+                            && Thing::of(kind) != Thing::Stacked =>
+                    {
+                        Health::Ill(reason, &[Step::Bounce])
                     }
                     reason => health(reason, Thing::of(kind)),
                 };
@@ -464,6 +478,7 @@ mod tests {
             reason,
             explanation: String::new(),
             problems: Vec::new(),
+            is_wronged: false,
         }
     }
 
@@ -542,6 +557,53 @@ mod tests {
             bench.see(&other, 1),
             Next::Take(Step::Reactivate, _, Reason::Inactive)
         ));
+    }
+
+    #[test]
+    fn a_default_route_that_leads_nowhere_makes_room_for_one_that_works() {
+        let silent = uplink("eth0", Level::Gateway, Reason::ResolverSilent);
+        let mut wronged = uplink("wwan0", Level::Dns, Reason::NoInternet);
+        let device = |interface: &str, kind: &str| {
+            let text = format!(r#"{{"interface": "{interface}", "kind": "{kind}", "state": "activated"}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let view = |first: &str, kind: &str, wronged: &Uplink| {
+            let verdict = Verdict {
+                level: Level::Gateway,
+                reason: Reason::ResolverSilent,
+                status: Status::Offline,
+                explanation: String::new(),
+                interface: first.to_owned(),
+                uplinks: vec![silent.clone(), wronged.clone()],
+                vpns: Vec::new(),
+                fallback: Vec::new(),
+            };
+            let network = crate::snapshot::Network {
+                devices: vec![device("eth0", kind), device("wwan0", "modem")],
+                ..Default::default()
+            };
+            let record = Record::read(std::path::Path::new("/nonexistent"), seconds(0));
+            View::new(&Snapshot::Read(network), &verdict, true, false, &record)
+        };
+        // Nothing is known of the other but that its check has failed.
+        assert!(!matches!(
+            Bench::new().see(&view("eth0", "ethernet", &wronged), AFTER),
+            Next::Take(Step::Bounce, ..)
+        ));
+        wronged.is_wronged = true;
+        let Next::Take(Step::Bounce, subject, Reason::ResolverSilent) =
+            Bench::new().see(&view("eth0", "ethernet", &wronged), AFTER)
+        else {
+            panic!("nothing is done")
+        };
+        assert_eq!(subject, "eth0");
+        for (first, kind) in [("wwan0", "ethernet"), ("eth0", "bridge")] {
+            let next = Bench::new().see(&view(first, kind, &wronged), AFTER);
+            assert!(
+                !matches!(next, Next::Take(Step::Bounce, ..)),
+                "{first} {kind}: {next:?}"
+            );
+        }
     }
 
     #[test]
