@@ -121,11 +121,10 @@ impl Target {
         Ok(())
     }
 
-    /// By fallocate(2), which writes where the device cannot do better; not every file system has it.
+    /// By fallocate(2), which writes where the device cannot do better; not every file system has it, and its places have 31
+    /// bits where the C library's `off_t` has 32 (ARMv7).
     fn zeroed(&self, start: u64, end: u64) -> bool {
-        let Ok((start, length)) =
-            i64::try_from(start).and_then(|start| Ok((start, i64::try_from(end)? - start)))
-        else {
+        let (Ok(start), Ok(length)) = (start.try_into(), (end - start).try_into()) else {
             return false;
         };
         let how = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
