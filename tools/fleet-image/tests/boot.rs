@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use support::{BOOT, KEYFILE, bmap, fleet_image, run, tool};
+use support::{KEYFILE, bmap, fleet_image, run, tool};
 use testbed::{Device, Reference, Tier};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ fn a_card_made_in_three_commands_starts_with_its_configuration() -> Result<()> {
     ] {
         ensure!(shown.contains(line), "{line}: {shown}");
     }
-    put_program(&image, &path("program"))?;
+    put_program(&reference, &image, &path("program"))?;
     fs::write(path("fleet.img.bmap"), bmap::of(image.as_ref())?)?;
     flash_in_two(&image, &card)?;
     tool("cmp", &[&image, &card])?;
@@ -62,11 +62,14 @@ fn a_card_made_in_three_commands_starts_with_its_configuration() -> Result<()> {
 }
 
 /// The program on the boot partition, for the machine itself to run.
-fn put_program(image: &str, stripped: &str) -> Result<()> {
+fn put_program(reference: &Reference, image: &str, stripped: &str) -> Result<()> {
+    let layout = fs::read(reference.disk().with_file_name("layout.json"))?;
+    let layout: serde_json::Value = serde_json::from_slice(&layout)?;
+    let start = &layout["partitions"][0]["start"];
     tool("strip", &["-o", stripped, env!("CARGO_BIN_EXE_fleet-image")])?;
     tool(
         "mcopy",
-        &["-i", &format!("{image}@@{BOOT}"), stripped, "::/fleet-image"],
+        &["-i", &format!("{image}@@{start}"), stripped, "::/fleet-image"],
     )?;
     Ok(())
 }
