@@ -148,7 +148,7 @@ pub fn openvpn(bytes: &[u8]) {
     }
     assert_eq!(block, None, "{rendered}");
     // The interface's name is the product's, and so is where name and password come from.
-    let mut given = rendered.replacen("dev fleet-vpn\ndev-type ", "dev ", 1);
+    let mut given = rendered.replace("dev fleet-vpn\ndev-type ", "dev ");
     if config.asks_for_login() || config.login().is_some() {
         given.push_str("auth-user-pass\n");
     }
