@@ -153,14 +153,6 @@ impl Workshop {
     /// Makes the root of packages, once.
     fn root(&self) -> anyhow::Result<()> {
         let root = self.output.join("root");
-        if root.join(READY).exists() {
-            return Ok(());
-        }
-        self.steps
-            .say("a root of Debian packages, with compilers for both");
-        if root.exists() {
-            fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
-        }
         let mut packages: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
         let mut architectures = "amd64".to_owned();
         for Architecture { debian, triplet, .. } in &ARCHITECTURES {
