@@ -30,7 +30,9 @@ fn day(offset: i64) -> Asn1Time {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    Asn1Time::from_unix(i64::try_from(now.as_secs()).unwrap() + offset * 86_400).unwrap()
+    let seconds = i64::try_from(now.as_secs()).unwrap() + offset * 86_400;
+    // `time_t` has 32 bits on ARMv7.
+    Asn1Time::from_unix(seconds.to_string().parse().unwrap()).unwrap()
 }
 
 fn make(name: &str, recipe: Recipe, key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> X509 {
