@@ -190,7 +190,7 @@ fn verify(issuer: &X509Ref, store: &X509Store, key: &PKey<Private>) -> Result<X5
     let mut leaf = X509Builder::new()?;
     leaf.set_version(2)?;
     leaf.set_issuer_name(issuer.subject_name())?;
-    leaf.set_not_before(Asn1Time::from_unix(0)?.as_ref())?;
+    leaf.set_not_before(epoch()?.as_ref())?;
     leaf.set_not_after(Asn1Time::days_from_now(1)?.as_ref())?;
     leaf.set_pubkey(key)?;
     leaf.sign(key, MessageDigest::sha256())?;
@@ -201,9 +201,15 @@ fn verify(issuer: &X509Ref, store: &X509Store, key: &PKey<Private>) -> Result<X5
     })
 }
 
+/// The beginning of 1970. As a text: where the C library's `time_t` has 64 bits and the crate's has 32 (ARMv7), a number
+/// does not arrive at OpenSSL.
+fn epoch() -> Result<Asn1Time, ErrorStack> {
+    Asn1Time::from_str("19700101000000Z")
+}
+
 /// Seconds since 1970.
 fn seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
-    let since = Asn1Time::from_unix(0)?.diff(time)?;
+    let since = epoch()?.diff(time)?;
     Ok(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }
 

@@ -18,7 +18,7 @@ const ROOT: Recipe = Recipe {
     version: 2,
     is_authority: Some(true),
     may_sign: true,
-    days: (-1, 365),
+    days: (0, 366),
 };
 
 fn key() -> PKey<Private> {
@@ -26,13 +26,13 @@ fn key() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
+/// So many days from now; one that is past, as many years before 2020: a text, see `epoch`.
 fn day(offset: i64) -> Asn1Time {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let seconds = i64::try_from(now.as_secs()).unwrap() + offset * 86_400;
-    // `time_t` has 32 bits on ARMv7.
-    Asn1Time::from_unix(seconds.to_string().parse().unwrap()).unwrap()
+    let day = match u32::try_from(offset) {
+        Ok(days) => Asn1Time::days_from_now(days),
+        Err(_) => Asn1Time::from_str(&format!("{}0101000000Z", 2020 + offset)),
+    };
+    day.unwrap()
 }
 
 fn make(name: &str, recipe: Recipe, key: &PKey<Private>, issuer: Option<(&X509, &PKey<Private>)>) -> X509 {
