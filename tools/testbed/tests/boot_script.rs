@@ -306,14 +306,7 @@ fn walk(rows: &[(Slot, Slot, Boot)]) -> Result<()> {
 
 #[test]
 fn every_state_of_two_slots_boots_what_the_table_says() -> Result<()> {
-    let (first, second) = TABLE.split_at(8);
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| walk(second));
-        walk(first)?;
-        other
-            .join()
-            .map_err(|_| anyhow::anyhow!("a thread of the test panicked"))?
-    })
+    loader::in_halves(&TABLE, walk)
 }
 
 #[test]

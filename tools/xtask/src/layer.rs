@@ -232,7 +232,13 @@ fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
     }
     let mut command = venv.command("python");
     command
-        .args(["-c", include_str!("layer/kas_files.py")])
+        .args([
+            "-c",
+            concat!(
+                include_str!("layer/kas_problems.py"),
+                include_str!("layer/kas_files.py")
+            ),
+        ])
         .args(&files)
         .current_dir(top);
     let (success, text) = output(&mut command)?;
@@ -247,7 +253,13 @@ fn kas_files(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
 fn kas_menu(venv: &Venv, top: &Path) -> anyhow::Result<Outcome> {
     let mut command = venv.command("python");
     command
-        .args(["-c", include_str!("layer/kas_menu.py")])
+        .args([
+            "-c",
+            concat!(
+                include_str!("layer/kas_problems.py"),
+                include_str!("layer/kas_menu.py")
+            ),
+        ])
         .arg(top)
         .arg(top.join("build/layer"))
         .current_dir(top);

@@ -23,6 +23,18 @@ const MIB: u64 = 1 << 20;
 /// Emulated machines on a loaded host are slow.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Walks a table in two threads.
+pub fn in_halves<Row: Sync>(table: &[Row], walk: fn(&[Row]) -> Result<()>) -> Result<()> {
+    let (first, second) = table.split_at(table.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| walk(second));
+        walk(first)?;
+        other
+            .join()
+            .map_err(|_| anyhow::anyhow!("a thread of the test panicked"))?
+    })
+}
+
 /// The folder of the recipe's templates.
 pub fn templates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../meta-fleet/recipes-bsp/fleet-boot/files")

@@ -1,30 +1,13 @@
 """Reads kas files as kas itself does, without a checkout: schema, includes and lock files.
 
-Prints one line a problem and exits with 1 if there was one.
+Prints one line a problem and exits with 1 if there was one. kas_problems.py has been run before.
 """
 
-import argparse
-import logging
 import re
 import sys
 from pathlib import Path
 
-from kas.context import create_global_context
 from kas.includehandler import IncludeHandler
-
-problems = []
-
-
-class Collect(logging.Handler):
-    """kas logs what it does not like, and goes on."""
-
-    def emit(self, record):
-        if record.levelno >= logging.WARNING:
-            problems.append(record.getMessage().replace('\n', ' '))
-
-
-logging.getLogger().addHandler(Collect())
-create_global_context(argparse.Namespace(no_color=True))
 
 
 def read(names):

@@ -1,32 +1,17 @@
 """Reads Kconfig as `kas menu` does, without its screen: every board, alone and with every option, gives a configuration
 that kas accepts, and everything in kas/ can be chosen.
 
-Prints one line a problem and exits with 1 if there was one. Arguments: the repository, a folder to write in.
+Prints one line a problem and exits with 1 if there was one. kas_problems.py has been run before.
+Arguments: the repository, a folder to write in.
 """
 
-import argparse
-import logging
 import sys
 from pathlib import Path
 
-from kas.context import create_global_context
 from kas.includehandler import IncludeHandler
 from kas.plugins.menu import Menu
 from kconfiglib import Kconfig
 
-problems = []
-
-
-class Collect(logging.Handler):
-    """kas logs what it does not like, and goes on."""
-
-    def emit(self, record):
-        if record.levelno >= logging.WARNING:
-            problems.append(record.getMessage().replace('\n', ' '))
-
-
-logging.getLogger().addHandler(Collect())
-create_global_context(argparse.Namespace(no_color=True))
 top, work = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 
 menu = Menu()
