@@ -352,6 +352,11 @@ fn what_others_override_is_refused_and_what_is_in_force_is_shown() -> Result<()>
         .run("rm /run/NetworkManager/conf.d/99-other.conf && fleet config set dnsServers 192.0.2.8")?
         .mentions(r#"applied  dnsServers  ["192.0.2.8"]"#)?;
 
+    // chrony looks the names up meanwhile: each of these sources gets its address about when it is asked which it has.
+    device
+        .run("for i in $(seq 40); do fleet config set ntpServers \"a$i.example 192.0.2.9\" || exit; done")?
+        .succeeds()?;
+
     // A file of chrony's that reads ours no more.
     device
         .run("fleet config set ntpServers 'a.example 192.0.2.9'")?
