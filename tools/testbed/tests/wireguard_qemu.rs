@@ -103,6 +103,32 @@ fn a_handshake_is_what_makes_a_tunnel() -> Result<()> {
         .run("wg show fleet-vpn endpoints")?
         .mentions("10.99.0.2:51820")?;
 
+    // A name whose IPv6 address leads nowhere: NetworkManager stays with the one that it is told first.
+    device
+        .run(
+            "ip address add fd00:99::1/64 dev up0 nodad
+             { cat /etc/hosts; echo fd00:99::2 peer.example; echo 10.99.0.2 peer.example; } >/run/hosts
+             mount --bind /run/hosts /etc/hosts && getent ahosts peer.example | cut -d' ' -f1 | uniq",
+        )?
+        .says("10.99.0.2\nfd00:99::2")?;
+    let patch = format!(
+        r#"{{"os": {{"vpn": {{"wireguard": {{"peers": [{{"publicKey": "{peer}", "endpoint": "peer.example:51820", "allowedIPs": "10.77.0.0/24"}}]}}}}}}}}"#
+    );
+    device
+        .run(&format!(
+            "cat >/run/named.json <<END\n{patch}\nEND\nfleet config apply /run/named.json"
+        ))?
+        .succeeds()?;
+    device.soon(
+        Duration::from_secs(60),
+        "fleet config show --json | jq -r '.keys[] | select(.key | startswith(\"os.vpn.wireguard.peers\")) | .state'",
+        "applied",
+    )?;
+    soon(&mut device, 60, "vpn none online")?;
+    device
+        .run("wg show fleet-vpn endpoints")?
+        .mentions("10.99.0.2:51820")?;
+
     // The key is NetworkManager's and ours, and nobody else's.
     device
         .run("stat -c '%a %U' /run/fleet/config/vpn/wireguard.nmconnection /usr/lib/NetworkManager/system-connections/*fleet-vpn*")?
