@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Refusal;
-use super::hostname::domain;
+use super::authority::Authority;
 
 /// An `http` or `https` address: scheme, host, optional port, path and query, no user or password, of the characters that RFC 3986
 /// allows in it. So it is one value of one line in NetworkManager's file.
@@ -47,25 +47,10 @@ impl TryFrom<&str> for CheckUri {
                 "an address has no user and password: they cannot be kept secret, because NetworkManager publishes it",
             );
         }
-        let (host, port) = match authority.strip_prefix('[').and_then(|host| host.split_once(']')) {
-            Some((address, after)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (None, after),
-            Some(_) => return refuse("between the brackets of an address there is an IPv6 address"),
-            None => {
-                let end = authority.find(':').unwrap_or(authority.len());
-                (Some(&authority[..end]), &authority[end..])
-            }
-        };
-        if host.is_some_and(|host| domain(host).is_err()) {
-            return refuse("the host in the address is not a host name");
+        match Authority::parse(authority) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(rule) => refuse(rule),
         }
-        let port_is_good = match port.strip_prefix(':') {
-            Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
-            None => port.is_empty(),
-        };
-        if !port_is_good {
-            return refuse("the port in the address is not a number from 1 to 65535");
-        }
-        Ok(Self(text.to_owned()))
     }
 }
 

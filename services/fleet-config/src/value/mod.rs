@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::strict::kind;
 
+mod authority;
 mod base64;
 mod check_uri;
 mod country;

@@ -1,11 +1,12 @@
 //! The HTTP proxy.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde_json::Value;
 
 use super::Refusal;
+use super::authority::Authority;
 use super::hostname::domain;
 
 /// A proxy: `http://HOST:PORT`, in lower case. Programs reach `https` servers through one of these too, by CONNECT.
@@ -41,25 +42,16 @@ impl TryFrom<&str> for ProxyUrl {
             );
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let Some((host, port)) = authority.rsplit_once(':') else {
-            return refuse("the address of a proxy names its port, as in http://proxy.example:3128");
-        };
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_host = match literal {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => domain(host).is_ok(),
-        };
-        if !is_host {
-            return refuse(
-                "between http:// and the port there is a host name, an IPv4 address, or an IPv6 address in brackets",
-            );
+        if authority.contains('/') {
+            return refuse("nothing comes after the port of a proxy");
         }
-        let is_port =
-            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-        if !is_port {
-            return refuse("the port of a proxy is 1 to 65535, and nothing comes after it");
+        match Authority::parse(authority) {
+            Ok(Authority { port: Some(_), .. }) => Ok(Self(format!("http://{authority}"))),
+            Ok(Authority { port: None, .. }) => {
+                refuse("the address of a proxy names its port, as in http://proxy.example:3128")
+            }
+            Err(rule) => refuse(rule),
         }
-        Ok(Self(format!("http://{authority}")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use fleet_base::secret::Secret;
 
-use super::hostname::domain;
+use super::authority::Authority;
 use super::{Refusal, RootCa, base64};
 
 /// A collector: `http://HOST[:PORT][/PATH]` or `https://…`, without user and password.
@@ -63,33 +63,14 @@ impl TryFrom<&str> for CollectorUrl {
                 "the path of a collector has letters, digits and - . _ ~ / only; /upload is added to it",
             );
         }
-        let bracketed = authority.strip_prefix('[').and_then(|host| host.split_once(']'));
-        let (host, port) = match bracketed {
-            Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
-                (format!("[{}]", address.to_ascii_lowercase()), port)
-            }
-            Some(_) => return refuse("between the brackets of an address there is an IPv6 address"),
-            None => {
-                let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-                if domain(host).is_err() {
-                    return refuse(
-                        "behind http:// or https:// there is a host name, an IPv4 address, or an IPv6 address in brackets",
-                    );
-                }
-                (host.to_ascii_lowercase(), port)
-            }
-        };
-        let number = match port.strip_prefix(':') {
-            None if port.is_empty() => Some(Self::PORT),
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
-            _ => None,
-        };
-        match number {
-            Some(number @ 1..) => Ok(Self(format!(
-                "{scheme}{host}:{number}{}",
+        match Authority::parse(authority) {
+            Ok(Authority { host, port }) => Ok(Self(format!(
+                "{scheme}{}:{}{}",
+                host.to_ascii_lowercase(),
+                port.unwrap_or(Self::PORT),
                 path.trim_end_matches('/')
             ))),
-            _ => refuse("the port in the address is not a number from 1 to 65535"),
+            Err(rule) => refuse(rule),
         }
     }
 }

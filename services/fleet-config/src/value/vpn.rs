@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use fleet_base::secret::Secret;
 use serde_json::{Map, Value};
 
+use super::authority::Authority;
 use super::hostname::domain;
 use super::primitive::whole_number;
 use super::{OpenVpnConfig, Refusal, words};
@@ -242,22 +243,13 @@ fn check_peer(peer: &Map<String, Value>) -> Result<(), (&'static str, Refusal)> 
 
 /// `HOST:PORT`; an IPv6 address in brackets.
 fn endpoint(text: &str) -> Result<(), Refusal> {
-    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = match literal {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => domain(host).is_ok(),
-        };
-        host && port.bytes().all(|byte| byte.is_ascii_digit())
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if good {
-        return Ok(());
+    match Authority::parse(text) {
+        Ok(Authority { port: Some(_), .. }) => Ok(()),
+        _ => Err(Refusal::of(
+            text,
+            "HOST:PORT was expected, as in vpn.example:51820",
+        )),
     }
-    Err(Refusal::of(
-        text,
-        "HOST:PORT was expected, as in vpn.example:51820",
-    ))
 }
 
 #[cfg(test)]
