@@ -36,6 +36,10 @@ pub const EXECUTABLES: [&str; 3] = ["fleet-services", "fleet", "fleet-certificat
 /// What is on a flasher's medium only.
 const FLASHER: &str = "fleet-flasher";
 
+fn all() -> impl Iterator<Item = &'static str> {
+    EXECUTABLES.into_iter().chain([FLASHER])
+}
+
 /// What `cargo xtask arm` is asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -84,8 +88,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         workshop
             .steps
             .say(&format!("{}: cargo build --release (minutes)", architecture.name));
-        let packages = EXECUTABLES.iter().chain([&FLASHER]);
-        let packages = packages.flat_map(|name| ["--package", name]);
+        let packages = all().flat_map(|name| ["--package", name]);
         let mut command = workshop.cargo(architecture, "build");
         command
             .args(["--release", "--no-default-features"])
@@ -114,7 +117,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 pub fn sizes(output: &Path) -> Vec<(String, u64)> {
     let mut sizes = Vec::new();
     for architecture in &ARCHITECTURES {
-        for name in EXECUTABLES {
+        for name in all() {
             let path = output
                 .join("target")
                 .join(architecture.target)
