@@ -5,6 +5,7 @@
 mod bitbake;
 mod boards;
 mod cases;
+mod compatible;
 mod counterparts;
 mod crates;
 mod packaged;
@@ -41,6 +42,10 @@ pub struct Arguments {
     /// Also a dry run of the image, task by task: ten minutes a machine.
     #[arg(long)]
     dry_run: bool,
+    /// Instead of parsing: yocto-check-layer, whether the layer changes a build that did not ask for its distribution; for
+    /// docs/layer-report.md too. Half an hour.
+    #[arg(long, conflicts_with_all = ["lint", "kas", "all", "dry_run"])]
+    compatible: bool,
 }
 
 /// How a check ended, with what is to be said about it.
@@ -105,14 +110,16 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         count: Count::default(),
     };
     lint(&mut report, reference::Image::Optional)?;
-    if !arguments.lint {
+    if arguments.compatible {
+        compatible::check(&mut report, &top);
+    } else if !arguments.lint {
         for (file, depth) in sessions(&top, arguments)? {
             parse::check(&mut report, &top, &file, depth);
         }
-        if arguments.all {
-            let lines = proof::publish(&top)?;
-            steps.say(&format!("docs/layer-report.md has {lines} lines"));
-        }
+    }
+    if !arguments.lint && (arguments.all || arguments.compatible) {
+        let lines = proof::publish(&top)?;
+        steps.say(&format!("docs/layer-report.md has {lines} lines"));
     }
     println!("{}", report.count);
     Ok(if report.count.failed == 0 {

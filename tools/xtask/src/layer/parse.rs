@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::bitbake::{BitBake, Section};
-use super::proof::Proof;
+use super::proof::{Proof, Seen};
 use super::{Outcome, Report, cases};
 
 /// The kas file of `cargo xtask layer-check` without arguments: the machine of `kas.yml`, with the example of a product.
@@ -61,6 +61,7 @@ pub(super) fn check(report: &mut Report<'_>, top: &Path, file: &str, depth: Dept
     report.steps.say(&format!(
         "parsing with BitBake for {file}: a few minutes the first time"
     ));
+    let seen = Seen::now(top);
     let commands: Vec<String> = names.iter().map(|name| command(name, product, top)).collect();
     let sections = match bitbake.session(&commands) {
         Ok(sections) => sections,
@@ -78,7 +79,7 @@ pub(super) fn check(report: &mut Report<'_>, top: &Path, file: &str, depth: Dept
         report.add(&label(name), outcome);
     }
     if shown(&names, &sections) {
-        let kept = Proof::of(top, file, depth, &sections).and_then(|proof| proof.keep(top));
+        let kept = seen.and_then(|seen| Proof::of(file, depth, seen, &sections)?.keep(top));
         if let Err(error) = kept {
             report.add(&label("result"), Outcome::Failed(format!("{error:#}")));
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bitbake::{Section, name};
@@ -26,13 +27,34 @@ pub(super) struct Proof {
     tasks: String,
     /// Tasks of the dry run.
     attempted: Option<String>,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// Of what state of the repository, and when.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Seen {
     date: String,
     commit: String,
 }
 
+impl Seen {
+    /// Asked for before a session, which may take longer than until the next commit.
+    pub(super) fn now(top: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            date: said(Command::new("date").args(["-u", "+%F"]))?,
+            commit: said(
+                Command::new("git")
+                    .args(["describe", "--always", "--dirty", "--exclude=*"])
+                    .current_dir(top),
+            )?,
+        })
+    }
+}
+
 impl Proof {
     /// Of a session for the kas file `file`.
-    pub(super) fn of(top: &Path, file: &str, depth: Depth, sections: &[Section]) -> anyhow::Result<Self> {
+    pub(super) fn of(file: &str, depth: Depth, seen: Seen, sections: &[Section]) -> anyhow::Result<Self> {
         let figures = Figures::of(sections, depth.dry_run).context("BitBake's output has no figures")?;
         Ok(Self {
             machine: figures.machine.to_owned(),
@@ -42,12 +64,7 @@ impl Proof {
             recipes: figures.recipes.to_owned(),
             tasks: figures.tasks.to_owned(),
             attempted: figures.attempted.map(str::to_owned),
-            date: said(Command::new("date").args(["-u", "+%F"]))?,
-            commit: said(
-                Command::new("git")
-                    .args(["describe", "--always", "--dirty", "--exclude=*"])
-                    .current_dir(top),
-            )?,
+            seen,
         })
     }
 
@@ -55,9 +72,7 @@ impl Proof {
     pub(super) fn keep(&self, top: &Path) -> anyhow::Result<()> {
         let folder = folder(top);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let path = folder.join(format!("{}.json", name(&self.file)));
-        fs::write(&path, serde_json::to_string_pretty(self)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        write(&folder.join(format!("{}.json", name(&self.file))), self)
     }
 
     fn row(&self) -> String {
@@ -70,10 +85,53 @@ impl Proof {
             self.recipes,
             self.tasks,
             self.attempted.as_deref().unwrap_or("–"),
-            self.date,
-            self.commit
+            self.seen.date,
+            self.seen.commit
         )
     }
+}
+
+/// What `yocto-check-layer` found nothing against.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Compatible {
+    /// How many of its cases ran.
+    pub(super) cases: String,
+    #[serde(flatten)]
+    pub(super) seen: Seen,
+}
+
+impl Compatible {
+    /// Keeps it until the next.
+    pub(super) fn keep(&self, top: &Path) -> anyhow::Result<()> {
+        write(&Self::path(top), self)
+    }
+
+    fn read(top: &Path) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(top);
+        path.exists().then(|| read(&path)).transpose()
+    }
+
+    fn path(top: &Path) -> PathBuf {
+        top.join("build/layer/compatible.json")
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "\n`yocto-check-layer` (`cargo xtask layer-check --compatible`) passed, {} cases: with `meta-fleet` added, no \
+             recipe of another\nlayer has another signature for a build of another distribution. Seen {}, `{}`.\n",
+            self.cases, self.seen.date, self.seen.commit
+        )
+    }
+}
+
+fn write(path: &Path, what: &impl Serialize) -> anyhow::Result<()> {
+    fs::write(path, serde_json::to_string_pretty(what)?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot use {}", path.display()))
 }
 
 fn folder(top: &Path) -> PathBuf {
@@ -91,10 +149,7 @@ pub(super) fn publish(top: &Path) -> anyhow::Result<usize> {
     let mut proofs = Vec::new();
     fs::create_dir_all(folder(top)).with_context(|| format!("cannot make {}", folder(top).display()))?;
     for path in super::files_below(&folder(top))? {
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let proof: Proof =
-            serde_json::from_str(&text).with_context(|| format!("cannot use {}", path.display()))?;
-        proofs.push(proof);
+        proofs.push(read::<Proof>(&path)?);
     }
     let mut rows: Vec<String> = proofs.iter().map(Proof::row).collect();
     for board in boards::all(top)? {
@@ -107,7 +162,8 @@ pub(super) fn publish(top: &Path) -> anyhow::Result<usize> {
     }
     // By machine, which is what a row begins with.
     rows.sort();
-    let text = format!("{}{}", include_str!("report.md"), rows.concat());
+    let compatible = Compatible::read(top)?.map_or_else(String::new, |seen| seen.sentence());
+    let text = format!("{}{}{compatible}", include_str!("report.md"), rows.concat());
     let path = top.join("docs/layer-report.md");
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(proofs.len())
