@@ -15,6 +15,8 @@ const DEVICE: &str = "device";
 
 /// How long something must be well before it counts as that.
 const WELL: Duration = Duration::from_secs(5);
+/// How long a fault must hold, at most, whose repair makes room for an uplink that was seen to work: nothing is lost by it.
+const ROOM: Duration = Duration::from_secs(10);
 /// The longest pause between two steps for the same thing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// What a trial of a configuration takes, and more: so long after a change of it, and after the start, nothing is done that
@@ -37,6 +39,8 @@ pub(crate) struct Subject {
     pub(crate) name: String,
     pub(crate) health: Health,
     is_vpn: bool,
+    /// It leads nowhere and is in the way of an uplink that was seen to work.
+    is_in_the_way: bool,
 }
 
 /// What is known at an instant.
@@ -91,6 +95,7 @@ impl View {
                 Health::Well
             },
             is_vpn: false,
+            is_in_the_way: false,
         };
         let mut subjects = vec![system(
             NETWORK_MANAGER,
@@ -105,6 +110,12 @@ impl View {
             for uplink in &verdict.uplinks {
                 let device = (network.devices.iter()).find(|device| device.interface == uplink.interface);
                 let kind = device.map_or(Kind::Ethernet, |device| device.kind);
+                // Names are looked up through the uplink with the default route, for the checks of the others as well: while
+                // it leads nowhere, these fail, and NetworkManager prefers none of them. Without it for a moment their checks
+                // are answered, and it comes back behind them.
+                let is_in_the_way = uplink.interface == verdict.interface
+                    && is_other_wronged(&uplink.interface)
+                    && Thing::of(kind) != Thing::Stacked;
                 let health = match uplink.reason {
                     // Somebody wants it so.
                     _ if device.is_some_and(|device| device.hands_off) => Health::Well,
@@ -112,22 +123,14 @@ impl View {
                     Reason::Unmanaged if was_bounced(record, &uplink.interface) => {
                         Health::Ill(Reason::Unmanaged, &[Step::Bounce])
                     }
-                    // Names are looked up through the uplink with the default route, for the checks of the others as well:
-                    // while it leads nowhere, these fail, and NetworkManager prefers none of them. Without it for a moment
-                    // their checks are answered, and it comes back behind them.
-                    reason
-                        if uplink.interface == verdict.interface
-                            && is_other_wronged(&uplink.interface)
-                            && Thing::of(kind) != Thing::Stacked =>
-                    {
-                        Health::Ill(reason, &[Step::Bounce])
-                    }
+                    reason if is_in_the_way => Health::Ill(reason, &[Step::Bounce]),
                     reason => health(reason, Thing::of(kind)),
                 };
                 subjects.push(Subject {
                     name: uplink.interface.clone(),
                     health,
                     is_vpn: false,
+                    is_in_the_way,
                 });
             }
             let own = network.vpns.iter().find(|vpn| vpn.name == vpn::NAME);
@@ -140,6 +143,7 @@ impl View {
                     (_, trouble) => health(vpn_reason(trouble), vpn_thing(wireguard)),
                 },
                 is_vpn: true,
+                is_in_the_way: false,
             }));
         }
         Self {
@@ -325,7 +329,12 @@ impl Courses {
             } else {
                 begin
             };
-            let mut due = begin + pause(allowed.after, course.in_vain);
+            let after = if subject.is_in_the_way && course.in_vain == 0 {
+                allowed.after.min(ROOM)
+            } else {
+                allowed.after
+            };
+            let mut due = begin + pause(after, course.in_vain);
             let quiet_until = self.changed + TRIAL;
             if subject.is_vpn && self.changed > Duration::ZERO {
                 due = due.max(quiet_until);
@@ -591,8 +600,13 @@ mod tests {
             Next::Take(Step::Bounce, ..)
         ));
         wronged.is_wronged = true;
+        let mut bench = Bench::new();
+        assert!(matches!(
+            bench.see(&view("eth0", "ethernet", &wronged), 9),
+            Next::At(..)
+        ));
         let Next::Take(Step::Bounce, subject, Reason::ResolverSilent) =
-            Bench::new().see(&view("eth0", "ethernet", &wronged), AFTER)
+            bench.see(&view("eth0", "ethernet", &wronged), 1)
         else {
             panic!("nothing is done")
         };
