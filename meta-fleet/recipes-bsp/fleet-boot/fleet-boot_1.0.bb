@@ -22,7 +22,9 @@ SRC_URI = "file://grub.cfg.in \
            file://fw_env.config"
 S = "${UNPACKDIR}"
 
-inherit deploy kernel-arch
+inherit deploy features_check kernel-arch
+
+REQUIRED_DISTRO_FEATURES = "fleet"
 
 INHIBIT_DEFAULT_DEPS = "1"
 

@@ -6,7 +6,7 @@ LICENSE = "MIT"
 
 inherit core-image features_check
 
-REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+REQUIRED_DISTRO_FEATURES = "fleet systemd usrmerge"
 
 IMAGE_FEATURES += "read-only-rootfs"
 # Of the services only what comes before systemd runs here: fleet-preinit, which is init= on every board.

@@ -5,7 +5,7 @@ LICENSE = "MIT"
 
 inherit core-image features_check
 
-REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+REQUIRED_DISTRO_FEATURES = "fleet systemd usrmerge"
 
 IMAGE_FEATURES += "read-only-rootfs"
 IMAGE_INSTALL = "packagegroup-core-boot packagegroup-fleet ${CORE_IMAGE_EXTRA_INSTALL}"

@@ -8,7 +8,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit packagegroup features_check
 
-REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+REQUIRED_DISTRO_FEATURES = "fleet systemd usrmerge"
 
 # All time zones, which os.timezone names, without the copies posix/ and right/ of the package tzdata.
 # The kernel is in the slot that it belongs to, so that an update changes both or neither.

@@ -11,7 +11,9 @@ require recipes-bsp/fleet-boot/fleet-loader.inc
 SRC_URI = "file://system.conf.in"
 S = "${UNPACKDIR}"
 
-inherit fleet_update_keys
+inherit features_check fleet_update_keys
+
+REQUIRED_DISTRO_FEATURES = "fleet"
 
 INHIBIT_DEFAULT_DEPS = "1"
 
