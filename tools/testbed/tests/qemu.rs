@@ -175,15 +175,23 @@ fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() 
             "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager {name}"
         )
     };
-    let before = device.run(&property("RuntimeWatchdogUSec"))?.text();
+    device
+        .run(&property("WatchdogDevice"))?
+        .mentions("/dev/watchdog0")?;
+    device.run(&property("RebootWatchdogUSec"))?.says("t 300000000")?;
+    // Without a key it is the image's, and armed.
+    let counts = "cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout";
+    device.run(&property("RuntimeWatchdogUSec"))?.says("t 60000000")?;
+    device.run(counts)?.says("active\n60")?;
     device
         .run("fleet config set os.watchdog.runtime 600")?
         .succeeds()?;
-    device
-        .run(&property("WatchdogDevice"))?
-        .mentions("/dev/watchdog")?;
     device.run("fleet config show")?.mentions("os.watchdog.runtime")?;
+    device.run(counts)?.says("active\n600")?;
+    device.run("fleet config set os.watchdog.runtime 0")?.succeeds()?;
+    device.run(counts)?.mentions("inactive")?;
     device.run("fleet config unset os.watchdog")?.succeeds()?;
-    device.run(&property("RuntimeWatchdogUSec"))?.says(&before)?;
+    device.run(&property("RuntimeWatchdogUSec"))?.says("t 60000000")?;
+    device.run(counts)?.says("active\n60")?;
     Ok(())
 }
