@@ -55,6 +55,7 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${datadir}/zsh \
                 ${nonarch_libdir}/NetworkManager \
                 ${nonarch_libdir}/fleet \
+                ${nonarch_libdir}/modules-load.d \
                 ${nonarch_libdir}/repart.d \
                 ${nonarch_libdir}/sysctl.d \
                 ${nonarch_libdir}/sysusers.d \
