@@ -193,5 +193,17 @@ fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() 
     device.run("fleet config unset os.watchdog")?.succeeds()?;
     device.run(&property("RuntimeWatchdogUSec"))?.says("t 60000000")?;
     device.run(counts)?.says("active\n60")?;
+
+    // On a Raspberry Pi, as far as its name goes: what its driver could make a reset of is not set.
+    device
+        .run(
+            "systemctl stop fleet-helper; echo Broadcom BCM2835 Watchdog timer >/run/identity && \
+             mount --bind /run/identity /sys/class/watchdog/watchdog0/identity && \
+             fleet config set os.watchdog.runtime 64; fleet config show",
+        )?
+        .mentions("could reset a Raspberry Pi")?;
+    device.run(counts)?.says("active\n60")?;
+    device.run("fleet config set os.watchdog.runtime 61; true")?;
+    device.run(counts)?.says("active\n61")?;
     Ok(())
 }
