@@ -49,6 +49,7 @@ RDEPENDS:${PN} = "avahi-daemon \
                    tzdata-misc \
                    tzdata-pacific \
                    util-linux-blkid \
+                   util-linux-partx \
                    util-linux-sfdisk \
                    wireguard-tools \
                    zstd"

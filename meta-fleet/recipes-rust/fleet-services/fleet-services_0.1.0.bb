@@ -43,6 +43,7 @@ PACKAGE_BEFORE_PN = "fleet-flasher"
 # The units of dist/ that have an [Install] section.
 SYSTEMD_SERVICE:${PN} = "fleet-config.service \
                          fleet-console-tail.service \
+                         fleet-grow-data.service \
                          fleet-host-keys.service \
                          fleet-last-time.timer \
                          fleet-reboot-reason.service \
@@ -54,6 +55,7 @@ FILES:${PN} += "${datadir}/bash-completion \
                 ${datadir}/zsh \
                 ${nonarch_libdir}/NetworkManager \
                 ${nonarch_libdir}/fleet \
+                ${nonarch_libdir}/modules-load.d \
                 ${nonarch_libdir}/repart.d \
                 ${nonarch_libdir}/sysctl.d \
                 ${nonarch_libdir}/sysusers.d \
@@ -70,12 +72,14 @@ FILES:fleet-flasher = "${libexecdir}/fleet/fleet-flasher \
                        ${systemd_system_unitdir}/fleet-flasher.target"
 
 # fleet-preinit finds and repairs the state and the boot partition; fleet-host-keys makes keys; the helper reloads chrony;
-# fleet-regdomain runs iw.
+# fleet-regdomain runs iw; fleet-grow-data runs partx and sfdisk.
 RDEPENDS:${PN} = "dosfstools \
                   e2fsprogs-e2fsck \
                   openssh-keygen \
                   systemd \
-                  util-linux-blkid"
+                  util-linux-blkid \
+                  util-linux-partx \
+                  util-linux-sfdisk"
 # The sandbox of all units of ours is in the other package.
 RDEPENDS:fleet-flasher = "${PN}"
 RRECOMMENDS:${PN} = "chronyc \

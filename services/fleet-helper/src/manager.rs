@@ -40,6 +40,17 @@ pub(crate) async fn set_proxy(connection: &Connection, values: &[ProxyValue; 3])
 
 /// Its file in the helper's memory.
 const THING: &str = "watchdog";
+/// What the kernel calls the watchdog that systemd feeds (Documentation/ABI/testing/sysfs-class-watchdog).
+const IDENTITY: &str = "/sys/class/watchdog/watchdog0/identity";
+
+/// Whether a board's watchdog resets it though it is fed, so that a configuration with this limit would keep the device
+/// from ever coming up.
+///
+/// The Raspberry Pi's driver (`bcm2835_wdt`) gives the hardware the seconds modulo 16, until its fix of June 2026
+/// (raspberrypi/linux #7432), and the kernel feeds it every 8 s.
+fn would_reset(identity: &str, seconds: u64) -> bool {
+    identity == "Broadcom BCM2835 Watchdog timer" && seconds > 15 && seconds % 16 <= 8
+}
 
 /// Sets the limits of the hardware watchdog, and what the image has where that is wanted.
 pub(crate) async fn set_watchdog(
@@ -48,6 +59,20 @@ pub(crate) async fn set_watchdog(
     runtime: WatchdogLimit,
     reboot: WatchdogLimit,
 ) -> bus::Result<()> {
+    let identity = std::fs::read_to_string(IDENTITY).unwrap_or_default();
+    for limit in [runtime, reboot] {
+        if let WatchdogLimit::Seconds(seconds) = limit
+            && would_reset(identity.trim(), seconds)
+        {
+            return Err(failed(
+                "cannot set the watchdog",
+                &format!(
+                    "{seconds} s could reset a Raspberry Pi at once: up to 15 are possible, or a number with a remainder \
+                     of 9 to 15 when it is divided by 16, such as 60 or 300"
+                ),
+            ));
+        }
+    }
     let systemd = ManagerProxy::new(connection);
     let mut memory = Memory::of(memory, THING).map_err(|error| failed("cannot set the watchdog", &error))?;
     for (property, limit) in [("RuntimeWatchdogUSec", runtime), ("RebootWatchdogUSec", reboot)] {
@@ -81,4 +106,30 @@ async fn set_limit(
         memory.forget(property).map_err(kept)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raspberry_pi_is_not_reset_by_its_limits() {
+        let pi = "Broadcom BCM2835 Watchdog timer";
+        for (seconds, resets) in [
+            (0, false),
+            (10, false),
+            (15, false),
+            (16, true),
+            (24, true),
+            (25, false),
+            (60, false),
+            (64, true),
+            (100, true),
+            (300, false),
+            (600, true),
+        ] {
+            assert_eq!(would_reset(pi, seconds), resets, "{seconds}");
+            assert!(!would_reset("i6300ESB timer", seconds));
+        }
+    }
 }

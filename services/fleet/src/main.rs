@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
     match Path::new(name).file_name().and_then(|name| name.to_str()) {
         Some("fleet-authorized-keys") => fleet_config::authorized_keys::main(arguments),
+        Some("fleet-grow-data") => fleet_grow_data::main(),
         Some("fleet-helper") => fleet_helper::main(),
         Some("fleet-host-keys") => fleet_identity::host_keys::main(),
         Some("fleet-preinit") => fleet_preinit::main(arguments),

@@ -167,7 +167,7 @@ fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() 
     device.run(&value("kernel.panic"))?.says(&before)?;
     device.run(&value("vm.swappiness"))?.says("17")?;
     device.run("fleet config unset os.sysctl")?.succeeds()?;
-    device.run(&value("vm.swappiness"))?.says("60")?;
+    device.run(&value("vm.swappiness"))?.says("100")?;
 
     // systemd opens the device that QEMU has, and tells so.
     let property = |name: &str| {
@@ -175,15 +175,35 @@ fn kernel_parameters_and_the_watchdog_are_set_and_set_back_on_a_whole_machine() 
             "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager {name}"
         )
     };
-    let before = device.run(&property("RuntimeWatchdogUSec"))?.text();
-    device
-        .run("fleet config set os.watchdog.runtime 600")?
-        .succeeds()?;
     device
         .run(&property("WatchdogDevice"))?
         .mentions("/dev/watchdog")?;
+    device.run(&property("RebootWatchdogUSec"))?.says("t 300000000")?;
+    // Without a key it is the image's, and armed.
+    let counts = "cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout";
+    device.run(&property("RuntimeWatchdogUSec"))?.says("t 60000000")?;
+    device.run(counts)?.says("active\n60")?;
+    device
+        .run("fleet config set os.watchdog.runtime 600")?
+        .succeeds()?;
     device.run("fleet config show")?.mentions("os.watchdog.runtime")?;
+    device.run(counts)?.says("active\n600")?;
+    device.run("fleet config set os.watchdog.runtime 0")?.succeeds()?;
+    device.run(counts)?.mentions("inactive")?;
     device.run("fleet config unset os.watchdog")?.succeeds()?;
-    device.run(&property("RuntimeWatchdogUSec"))?.says(&before)?;
+    device.run(&property("RuntimeWatchdogUSec"))?.says("t 60000000")?;
+    device.run(counts)?.says("active\n60")?;
+
+    // On a Raspberry Pi, as far as its name goes: what its driver could make a reset of is not set.
+    device
+        .run(
+            "systemctl stop fleet-helper; echo Broadcom BCM2835 Watchdog timer >/run/identity && \
+             mount --bind /run/identity /sys/class/watchdog/watchdog0/identity && \
+             fleet config set os.watchdog.runtime 64; fleet config show",
+        )?
+        .mentions("could reset a Raspberry Pi")?;
+    device.run(counts)?.says("active\n60")?;
+    device.run("fleet config set os.watchdog.runtime 61; true")?;
+    device.run(counts)?.says("active\n61")?;
     Ok(())
 }

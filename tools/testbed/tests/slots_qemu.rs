@@ -2,9 +2,9 @@
 
 #![cfg(feature = "long")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use testbed::{Device, Tier};
 
 const SLOT: &str = "grep -o 'rauc.slot=.' /proc/cmdline";
@@ -79,4 +79,42 @@ fn rauc_and_grub_agree_on_the_slot_and_a_device_without_one_comes_up_in_rescue()
         .run("systemctl is-active multi-user.target")?
         .says("active")?;
     device.run(SLOT)?.says("rauc.slot=B").map(drop)
+}
+
+#[test]
+fn a_trial_that_hangs_is_given_up() -> Result<()> {
+    let mut device = Device::boot(Tier::Qemu).start()?;
+    device.run(SLOT)?.says("rauc.slot=A")?;
+    // The last of its three tries, to save two hangs.
+    device
+        .run(
+            "rauc status mark-active other && cd /boot/EFI/BOOT && for n in 1 2; do \
+             sed 's/^B_TRY=3/B_TRY=1/' fleet-$n.env >/run/env && \
+             dd if=/run/env of=fleet-$n.env conv=notrunc,fsync; done",
+        )?
+        .succeeds()?;
+    device.run(&variable("B_TRY"))?.says("1")?;
+    device.reboot()?;
+    device.run(SLOT)?.says("rauc.slot=B")?;
+    device.run(&variable("B_TRY"))?.says("0")?;
+
+    // The kernel runs and process 1 does not: nobody restarts it but the watchdog.
+    let begun = Instant::now();
+    device
+        .run("echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze")?
+        .succeeds()?;
+    // A command that is under way when the machine is reset has no end.
+    while !device.run(SLOT).is_ok_and(|slot| slot.text() == "rauc.slot=A") {
+        ensure!(
+            begun.elapsed() < Duration::from_secs(400),
+            "it has not been given up"
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    println!("in the good slot after {:?}", begun.elapsed());
+    device.run("systemctl is-system-running")?.says("running")?;
+    device
+        .run("jq -r .reason /run/fleet/reboot-reason.json")?
+        .says("watchdog")
+        .map(drop)
 }

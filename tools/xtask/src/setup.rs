@@ -78,6 +78,7 @@ pub const QEMU: &[Tool] = &[
     tool("mkenvimage", "u-boot-tools"),
     tool("fw_setenv", "libubootenv-tool"),
     tool("sgdisk", "gdisk"),
+    tool("/usr/sbin/sfdisk", "fdisk"),
 ];
 
 /// What `cargo xtask arm` needs beside it.
