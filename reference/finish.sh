@@ -14,6 +14,9 @@ systemctl preset-all --preset-mode=full 2>&1
 # NetworkManager.service names it in Also=, so enabling the one brings the other back.
 systemctl disable NetworkManager-wait-online.service 2>&1
 
+# There is no polkitd on a device. Debian's ModemManager depends on it: nothing here starts it.
+rm -f /usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service
+
 # Host keys belong to the device: /var/lib/fleet/ssh. Debian's would be made on a read-only /etc.
 rm -f /etc/ssh/ssh_host_*
 systemctl mask sshd-keygen.service systemd-firstboot.service 2>&1

@@ -55,6 +55,7 @@ RDEPENDS:${PN} = "avahi-daemon \
                    zstd"
 # nooelint: oelint.vars.dependsordered
 RDEPENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'wifi', 'networkmanager-wifi iw wireless-regdb-static', '', d)}"
+RDEPENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', '3g', 'modemmanager networkmanager-ppp networkmanager-wwan ppp', '', d)}"
 RDEPENDS:${PN} += "${MACHINE_EXTRA_RDEPENDS}"
 
 # All drivers: a radio or an adapter whose module is missing is found out about in the field.

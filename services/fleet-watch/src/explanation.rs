@@ -38,7 +38,9 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
         Reason::RadioOff => format!("the radio of {on} is off: switch it on (rfkill)"),
         Reason::NoCarrier => match uplink.map(|device| device.kind) {
             Some(Kind::Wifi) => format!("{on} cannot be used: check its firmware, driver and the supplicant"),
-            Some(Kind::Modem) => format!("{on} has no link: check SIM, antenna and coverage"),
+            Some(Kind::Modem) => {
+                format!("{on} cannot be used: check its SIM and firmware, and see ModemManager's journal")
+            }
             _ => format!("{on} has no carrier: check the cable and the other end's port"),
         },
         Reason::Inactive => format!("no connection is active on {on}: check that there is a profile for it"),
@@ -50,6 +52,20 @@ pub(crate) fn explain(level: Level, reason: Reason, uplink: Option<&Device>, sna
         Reason::NetworkNotFound => {
             format!("the network for {on} is not found: check its name and the distance")
         }
+        Reason::NoSim => format!(
+            "the modem {on} has no SIM that works: check that it is inserted, and the right way round"
+        ),
+        Reason::SimLocked => format!(
+            "the SIM of {on} wants its PIN: set gsm.pin in its profile. If it was wrong, set the right one; three wrong ones \
+             lock the SIM"
+        ),
+        Reason::NotRegistered => format!(
+            "no mobile network takes {on}: check antenna and coverage, the contract of the SIM, and whether it may roam"
+        ),
+        Reason::NoBearer => format!(
+            "the mobile network gives {on} no data connection: check the access point (gsm.apn), its credentials, and the \
+             contract of the SIM"
+        ),
         Reason::NoLease => format!("{on} gets no address: check the DHCP server or set a static address"),
         Reason::DuplicateAddress => format!(
             "another machine on the link of {on} has its address: give one of the two another address, or use DHCP"

@@ -63,6 +63,14 @@ closed_list! {
         NeedAuth = "need-auth",
         /// The Wi-Fi network of the profile is not in reach.
         NetworkNotFound = "network-not-found",
+        /// The modem has no SIM that works.
+        NoSim = "no-sim",
+        /// The SIM wants its PIN or PUK.
+        SimLocked = "sim-locked",
+        /// No mobile network was found, or none takes the SIM.
+        NotRegistered = "not-registered",
+        /// The mobile network gives no data connection.
+        NoBearer = "no-bearer",
         /// No DHCP server or IPv6 router gave an address.
         NoLease = "no-lease",
         /// Another machine on the link has the address.

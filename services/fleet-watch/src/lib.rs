@@ -13,6 +13,7 @@ mod fallback;
 mod finding;
 mod ladder;
 mod lines;
+mod modem_manager;
 mod neighbours;
 mod network_manager;
 mod pace;

@@ -12,8 +12,10 @@ use fleet_base::peer::{Peer, Properties};
 use fleet_base::proxy::network_manager::{NAME, PATH, SETTINGS_PATH};
 use zbus::Connection;
 
+use crate::modem_manager;
+use crate::probe;
 use crate::signals::Signals;
-use crate::snapshot::{Connectivity, Counts, Device, Kind, Network, Snapshot, State, Vpn, VpnState};
+use crate::snapshot::{Connectivity, Counts, Device, Failure, Kind, Network, Snapshot, State, Vpn, VpnState};
 
 const DNS_MANAGER: &str = "/org/freedesktop/NetworkManager/DnsManager";
 
@@ -25,6 +27,9 @@ const METERED_YES: u32 = 1;
 const METERED_GUESS_YES: u32 = 3;
 /// `NMDeviceInterfaceFlags`: carrier.
 const FLAG_CARRIER: u32 = 0x1_0000;
+
+/// `NMDeviceType`.
+const TYPE_PPP: u32 = 23;
 
 /// `NMDeviceStateReason`: somebody ended the connection.
 const STATE_REASON_USER_REQUESTED: u32 = 39;
@@ -116,10 +121,15 @@ impl Reader {
             };
             let interface = interface_of(&device);
             interfaces.push((path.clone(), interface.clone()));
-            let Some(kind) = Kind::from_number(device.number("DeviceType")) else {
+            let number = device.number("DeviceType");
+            let Some(kind) = Kind::from_number(number) else {
                 continue;
             };
             let connection = device.path("ActiveConnection");
+            if number == TYPE_PPP && connection.is_none() {
+                // The line of a modem's call, before the modem has its addresses.
+                continue;
+            }
             let active = active
                 .iter()
                 .find(|active| Some(&active.path) == connection.as_ref());
@@ -128,6 +138,7 @@ impl Reader {
             }
             controllers.push(active.and_then(|active| active.controller.clone()));
             let state_reason: (u32, u32) = device.take("StateReason").unwrap_or_default();
+            let modem = device.text("Udi").to_owned();
             let mut device = read_device(peer, &device, kind, interface).await?;
             device.hands_off |=
                 device.state == State::Inactive && state_reason.1 == STATE_REASON_USER_REQUESTED;
@@ -139,6 +150,17 @@ impl Reader {
                 device.resolvers.clone_from(&configured);
             }
             device.failure = signals.failure(&path);
+            if kind == Kind::Modem {
+                device.failure = match device.failure {
+                    None if device.state == State::Unavailable => {
+                        let lacks_sim = modem_manager::lacks_sim(&self.connection, &modem).await;
+                        lacks_sim.then_some(Failure::NoSim)
+                    }
+                    // There is nobody else on its link.
+                    Some(Failure::Duplicate) => Some(Failure::NoLease),
+                    other => other,
+                };
+            }
             devices.push(device);
         }
         for (device, controller) in devices.iter_mut().zip(controllers) {
@@ -147,6 +169,7 @@ impl Reader {
                 Some(found.1.clone())
             });
         }
+        keep_first(&mut devices);
         let other_resolvers = if in_use {
             have_resolvers(peer, &active).await?
         } else {
@@ -211,6 +234,18 @@ pub(crate) async fn check_connectivity(connection: &Connection) -> zbus::Result<
         .call(PATH, NAME, "CheckConnectivity", vec![])
         .await?;
     Ok(true)
+}
+
+/// Of devices with one interface the first: the modem, and not the line of its call, which comes up later.
+fn keep_first(devices: &mut Vec<Device>) {
+    let mut seen: Vec<String> = Vec::new();
+    devices.retain(|device| {
+        let is_first = !seen.contains(&device.interface);
+        if is_first {
+            seen.push(device.interface.clone());
+        }
+        is_first
+    });
 }
 
 /// An interface of NetworkManager's.
@@ -314,6 +349,10 @@ async fn read_device(
         }
     }
     let gateway = !through_gateway.is_empty();
+    if kind == Kind::Modem && !probe::has_neighbours(&interface) {
+        // NetworkManager names the other end of the line.
+        gateways.clear();
+    }
     let found = if through_gateway.is_empty() {
         through_any
     } else {
@@ -470,6 +509,37 @@ mod tests {
         for no in ["10.0.0.1", "192.0.2.7", "2001:db8::1", "fd00::1", "fec0::1"] {
             assert!(!is_link_local(no), "{no:?}");
         }
+    }
+
+    #[test]
+    fn the_line_of_a_modems_call_is_no_uplink_of_its_own() {
+        let device = |interface: &str, state| Device {
+            interface: interface.to_owned(),
+            kind: Kind::Modem,
+            state,
+            failure: None,
+            hands_off: false,
+            carrier: false,
+            controller: None,
+            address: false,
+            gateway: false,
+            gateways: Vec::new(),
+            resolver: false,
+            resolvers: Vec::new(),
+            metered: false,
+            connectivity: Connectivity::Unknown,
+        };
+        let mut devices = vec![
+            device("eth0", State::Activated),
+            device("ppp0", State::Activated),
+            device("ppp0", State::Inactive),
+        ];
+        keep_first(&mut devices);
+        let left: Vec<_> = devices
+            .iter()
+            .map(|device| (device.interface.as_str(), device.state))
+            .collect();
+        assert_eq!(left, [("eth0", State::Activated), ("ppp0", State::Activated)]);
     }
 
     #[test]

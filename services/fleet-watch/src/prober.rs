@@ -226,15 +226,21 @@ impl Prober {
     /// NetworkManager has checked, asked at `asked`; what it found was [followed](Self::follow). Returns whether the
     /// findings have changed by that.
     pub(crate) fn checked(&mut self, asked: Duration) -> bool {
+        let answered = self.answered();
         let mut changed = false;
         for (uplink, known) in self.uplinks.iter_mut().zip(&mut self.findings.0) {
-            if matches!(uplink.silence, Silence::Since(since) if since <= asked) {
-                uplink.silence = Silence::Outvoted;
-                changed |= known.silence_counts;
-                known.silence_counts = false;
+            if matches!(uplink.silence, Silence::Since(since) if since <= asked) && answered == 1 {
+                changed |= uplink.outvote(known);
             }
         }
         changed
+    }
+
+    /// Over how many uplinks NetworkManager's check was answered. With several it says that it has checked as soon as one
+    /// of them has answered again (`device_connectivity_done`), which says nothing of the others.
+    fn answered(&self) -> usize {
+        let answered = |uplink: &&Uplink| uplink.check == State::Answered;
+        self.uplinks.iter().filter(answered).count()
     }
 
     /// The kernel says of a neighbour that it has fallen silent, or answers again: a gateway of which that is news is asked.
@@ -283,6 +289,7 @@ impl Prober {
     /// Begins what is due. Returns whether the findings have changed by that.
     pub(crate) fn begin(&mut self, now: Duration) -> bool {
         let mut changed = false;
+        let answered = self.answered();
         for (uplink, known) in self.uplinks.iter_mut().zip(&mut self.findings.0) {
             if uplink.silence_counts_at(known).is_some_and(|at| at <= now) {
                 known.silence_counts = true;
@@ -312,8 +319,10 @@ impl Prober {
             }
             uplink.schedule.begin();
             self.rounds += 1;
-            // Where it costs nothing we look as often as NetworkManager would.
-            let in_its_place = self.is_slow && !uplink.metered && uplink.check == State::Answered;
+            // Where it costs nothing we look as often as NetworkManager would; and where it does not tell whether the way is
+            // open behind a gateway that is silent.
+            let is_needed = self.is_slow || (answered > 1 && matches!(uplink.silence, Silence::Since(_)));
+            let in_its_place = is_needed && !uplink.metered && uplink.check == State::Answered;
             let diagnose = (in_its_place || uplink.check == State::Failed) && !is_behind_proxy();
             if !diagnose {
                 known.check = None;
@@ -371,6 +380,9 @@ impl Prober {
             Found::Check(check, misleading) => {
                 known.check = Some(check);
                 known.misleading = misleading;
+                if check == Check::Expected && matches!(uplink.silence, Silence::Since(_)) {
+                    uplink.outvote(known);
+                }
             }
             Found::End(bytes) => {
                 let counted = uplink.round.take().map_or(0, |round| round.counted);
@@ -403,6 +415,12 @@ impl Uplink {
             self.silence = Silence::Since(now);
         }
         is_new
+    }
+
+    /// Something came through the gateway since it is silent. Returns whether its silence has counted.
+    const fn outvote(&mut self, known: &mut Known) -> bool {
+        self.silence = Silence::Outvoted;
+        std::mem::replace(&mut known.silence_counts, false)
     }
 
     /// When the silence begins to count.
@@ -601,6 +619,42 @@ mod tests {
             prober.take(Message { round, found }, seconds(14));
             assert_eq!(prober.uplinks[0].silence, Silence::No, "{story}");
         }
+    }
+
+    /// NetworkManager 1.52 says that it has checked when the other uplink has answered.
+    #[tokio::test]
+    async fn another_uplinks_answer_does_not_outvote_the_silence() {
+        let (mut prober, mut messages) = prober(1);
+        let mut both = snapshot(Connectivity::Full, false);
+        if let Snapshot::Read(network) = &mut both {
+            let mut other = network.devices[0].clone();
+            other.interface = "absent1".to_owned();
+            network.devices.push(other);
+        }
+        prober.follow(&both, seconds(1));
+        prober.begin(seconds(9));
+        let of_first = |message: &Message| message.round == 1;
+        let ends = [messages.recv().await.unwrap(), messages.recv().await.unwrap()];
+        let round = ends.iter().find(|end| of_first(end)).unwrap().round;
+        let silent = Found::Gateway(GATEWAY, Some(false));
+        assert_eq!(
+            prober.take(Message { round, found: silent }, seconds(10)),
+            Then::JudgeAndAskNetworkManager
+        );
+        assert!(prober.begin(seconds(11)), "it counts");
+        assert!(!prober.checked(seconds(12)));
+        assert!(prober.findings().of("absent0").unwrap().silence_counts);
+        // Our own request came through.
+        let through = Found::Check(Check::Expected, Vec::new());
+        prober.take(
+            Message {
+                round,
+                found: through,
+            },
+            seconds(13),
+        );
+        assert!(!prober.findings().of("absent0").unwrap().silence_counts);
+        assert_eq!(prober.uplinks[0].silence, Silence::Outvoted);
     }
 
     #[tokio::test]

@@ -171,19 +171,21 @@ impl Signals {
         let header = message.header();
         let values = Values::of(message)
             .and_then(|mut values| Ok::<[u32; 3], _>([values.take()?, values.take()?, values.take()?]));
-        if let (Some(path), Ok([new, _, reason])) = (header.path(), values) {
-            self.remember(path.as_str(), new, reason, boot_clock::now());
+        if let (Some(path), Ok([new, old, reason])) = (header.path(), values) {
+            self.remember(path.as_str(), (old, new), reason, boot_clock::now());
         }
     }
 
     /// A failure counts until an activation succeeds, somebody ends it, or the device goes away.
-    fn remember(&self, device: &str, new_state: u32, reason: u32, now: Duration) {
+    fn remember(&self, device: &str, (old_state, new_state): (u32, u32), reason: u32, now: Duration) {
         if new_state == STATE_IP_CONFIG {
             put(&mut locked(&self.configuring), device, now);
         }
         let failure = match new_state {
             STATE_FAILED => match Failure::from_number(reason) {
                 Some(Failure::NoLease) if self.failed_at_once(device, now) => Some(Failure::Duplicate),
+                // A call that worked has ended, and the next one may work.
+                Some(Failure::NoBearer) if old_state == STATE_ACTIVATED => None,
                 failure => failure,
             },
             STATE_ACTIVATED | STATE_DEACTIVATING | 0..=STATE_UNAVAILABLE => None,
@@ -250,6 +252,18 @@ mod tests {
                 ],
             ),
             (
+                "a SIM that no network takes, then coverage, then a call that is hung up",
+                vec![
+                    (40, 0, None),
+                    (120, 32, Some(Failure::NotRegistered)),
+                    (30, 0, Some(Failure::NotRegistered)),
+                    (40, 0, Some(Failure::NotRegistered)),
+                    (100, 0, None),
+                    (120, 13, None),
+                    (30, 0, None),
+                ],
+            ),
+            (
                 "no DHCP server, then another reason",
                 vec![(120, 5, Some(Failure::NoLease)), (120, 36, None)],
             ),
@@ -257,9 +271,11 @@ mod tests {
             let signals = Signals::default();
             // Ten seconds a step.
             let mut now = Duration::ZERO;
+            let mut old = 0;
             for (state, reason, known) in states {
                 now += Duration::from_secs(10);
-                signals.remember("/device/1", state, reason, now);
+                signals.remember("/device/1", (old, state), reason, now);
+                old = state;
                 assert_eq!(signals.failure("/device/1"), known, "{story}: after {state}");
             }
         }
@@ -270,8 +286,8 @@ mod tests {
         let signals = Signals::default();
         let second = Duration::from_secs(1);
         for (wait, failure) in [(second / 4, Failure::Duplicate), (second * 45, Failure::NoLease)] {
-            signals.remember("/device/1", STATE_IP_CONFIG, 0, second);
-            signals.remember("/device/1", STATE_FAILED, 5, second + wait);
+            signals.remember("/device/1", (50, STATE_IP_CONFIG), 0, second);
+            signals.remember("/device/1", (STATE_IP_CONFIG, STATE_FAILED), 5, second + wait);
             assert_eq!(signals.failure("/device/1"), Some(failure));
         }
     }
@@ -280,7 +296,7 @@ mod tests {
     fn forgets_devices_that_are_gone() {
         let signals = Signals::default();
         for device in ["/device/1", "/device/2"] {
-            signals.remember(device, STATE_FAILED, 7, Duration::ZERO);
+            signals.remember(device, (50, STATE_FAILED), 7, Duration::ZERO);
         }
         signals.retain_devices(&["/device/2".to_owned()]);
         assert_eq!(signals.failure("/device/1"), None);

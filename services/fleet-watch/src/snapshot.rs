@@ -185,6 +185,14 @@ pub(crate) enum Failure {
     Duplicate,
     /// The Wi-Fi network was not found.
     NotFound,
+    /// The modem has no SIM that works.
+    NoSim,
+    /// The SIM wants its PIN or PUK, and has not got the right one.
+    SimLocked,
+    /// No mobile network was found, or none takes the SIM.
+    NotRegistered,
+    /// The mobile network, or the other end of the line, gave no data connection.
+    NoBearer,
 }
 
 impl Failure {
@@ -197,6 +205,15 @@ impl Failure {
             7..=10 => Some(Self::Auth),
             // supplicant-timeout, ssid-not-found
             11 | 53 => Some(Self::NotFound),
+            // gsm-sim-not-inserted, gsm-sim-wrong
+            45 | 48 => Some(Self::NoSim),
+            // gsm-pin-check-failed, gsm-sim-pin-required, gsm-sim-puk-required, sim-pin-incorrect
+            34 | 46 | 47 | 59 => Some(Self::SimLocked),
+            // gsm-registration-not-searching, -denied, -timeout, -failed
+            30..=33 => Some(Self::NotRegistered),
+            // ppp-start-failed, ppp-disconnect, ppp-failed; modem-busy, modem-no-dial-tone, modem-no-carrier,
+            // modem-dial-timeout, modem-dial-failed, modem-init-failed, gsm-apn-failed; modem-failed
+            12..=14 | 23..=29 | 57 => Some(Self::NoBearer),
             // ip-address-duplicate
             64 => Some(Self::Duplicate),
             _ => None,

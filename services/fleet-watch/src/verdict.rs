@@ -313,8 +313,14 @@ fn why_no_link(network: &Network, device: &Device) -> Reason {
     match (device.state, device.failure) {
         (State::Unmanaged, _) => Reason::Unmanaged,
         _ if radio_off => Reason::RadioOff,
+        // What a modem is asked for is the SIM's PIN; the credentials for the data connection are in the profile or not at all.
+        (State::NeedAuth, _) | (_, Some(Failure::Auth)) if device.kind == Kind::Modem => Reason::SimLocked,
         (State::NeedAuth, _) | (_, Some(Failure::Auth)) => Reason::NeedAuth,
         _ if device.kind != Kind::Wifi && device.kind != Kind::Modem => Reason::NoCarrier,
+        (_, Some(Failure::NoSim)) => Reason::NoSim,
+        (_, Some(Failure::SimLocked)) => Reason::SimLocked,
+        (_, Some(Failure::NotRegistered)) => Reason::NotRegistered,
+        (_, Some(Failure::NoBearer)) => Reason::NoBearer,
         (_, Some(Failure::NotFound)) => Reason::NetworkNotFound,
         (_, Some(Failure::NoLease)) => Reason::NoLease,
         (_, Some(Failure::Duplicate)) => Reason::DuplicateAddress,

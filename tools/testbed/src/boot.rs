@@ -66,6 +66,7 @@ pub struct Boot {
     firmware: Firmware,
     medium: Medium,
     clock: Option<String>,
+    has_modem: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +85,7 @@ impl Boot {
             firmware: Firmware::Uefi,
             medium: Medium::default(),
             clock: None,
+            has_modem: false,
         }
     }
 
@@ -146,6 +148,14 @@ impl Boot {
         self
     }
 
+    /// In QEMU: there are serial ports for a modem, which [`World::modem`](crate::World::modem) plugs in, and for the
+    /// operator's end of its calls, `/dev/virtio-ports/operator`.
+    #[must_use]
+    pub fn with_modem(mut self) -> Self {
+        self.has_modem = true;
+        self
+    }
+
     /// Boots and waits until the guest has settled.
     pub fn start(self) -> Result<Device> {
         let mut device = self.power_on()?;
@@ -168,6 +178,7 @@ impl Boot {
                 self.firmware,
                 &self.medium,
                 self.clock,
+                self.has_modem,
             )?),
         };
         Device::power_on(guest, run, self.timeout)

@@ -39,4 +39,4 @@ pub use guest::Streams;
 pub use output::Output;
 pub use reference::Reference;
 pub use run::Run;
-pub use world::{ADDRESS, Dhcp, Dns, FALSE_TIME, Http, Link, SECOND_ADDRESS, Switch, Time, World};
+pub use world::{ADDRESS, Dhcp, Dns, FALSE_TIME, Http, Link, Modem, SECOND_ADDRESS, Switch, Time, World};

@@ -18,7 +18,7 @@ use crate::guest::{Guest, Presence, Streams, captured, tail};
 use crate::qmp::Qmp;
 use crate::reference::Reference;
 use crate::run::{Run, SpawnApart, only_child};
-use crate::world::{CARD, GUEST_MAC, INTERFACE, SOCKET as LINK_SOCKET};
+use crate::world::{CARD, GUEST_MAC, INTERFACE, MODEM_SOCKETS, SOCKET as LINK_SOCKET};
 
 /// UEFI for the machine q35, as Debian's package `ovmf` has it; the second is a template.
 const FIRMWARE: [&str; 2] = [
@@ -59,6 +59,7 @@ pub(crate) struct Qemu {
     is_recorded: bool,
     firmware: Firmware,
     clock: Option<String>,
+    has_modem: bool,
     cgroup: PathBuf,
     agent: Agent,
     process: Option<Process>,
@@ -78,6 +79,7 @@ impl Qemu {
         firmware: Firmware,
         medium: &Medium,
         clock: Option<String>,
+        has_modem: bool,
     ) -> Result<Self> {
         let layout = Layout::read(reference)?;
         let disk = match &medium.image {
@@ -107,6 +109,7 @@ impl Qemu {
             is_recorded: medium.is_recorded,
             firmware,
             clock,
+            has_modem,
             cgroup,
             agent,
             process: None,
@@ -181,6 +184,16 @@ impl Qemu {
             "-device",
             "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
         ]);
+        if self.has_modem {
+            for (name, socket) in ["modem", "operator"].iter().zip(MODEM_SOCKETS) {
+                command.args([
+                    "-chardev",
+                    &format!("socket,id={name},path={socket},server=on,wait=off"),
+                ]);
+            }
+            command.args(["-device", "qemu-xhci", "-device", "usb-serial,chardev=modem"]);
+            command.args(["-device", "virtserialport,chardev=operator,name=operator"]);
+        }
         for (name, socket) in [("monitor", "qmp.sock"), ("link", LINK_SOCKET)] {
             command.args([
                 "-chardev",
@@ -251,7 +264,10 @@ impl Drop for Qemu {
 
 impl Guest for Qemu {
     fn start(&mut self) -> Result<()> {
-        for socket in ["agent.sock", "qmp.sock", LINK_SOCKET] {
+        for socket in ["agent.sock", "qmp.sock", LINK_SOCKET]
+            .into_iter()
+            .chain(MODEM_SOCKETS)
+        {
             let _ = fs::remove_file(self.path(socket));
         }
         if self.is_recorded {

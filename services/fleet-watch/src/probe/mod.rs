@@ -97,6 +97,19 @@ pub(crate) fn index(name: &str) -> Option<u32> {
     Interface::find(name).map(|interface| interface.index).ok()
 }
 
+/// Whether the link has neighbours that can be asked for (`IFF_NOARP`, netdevice(7)): a modem's has none.
+pub(crate) fn has_neighbours(name: &str) -> bool {
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/flags"));
+    flags.map_or(true, |flags| !is_noarp(&flags))
+}
+
+/// From the kernel's flags of an interface, in its hexadecimal writing.
+fn is_noarp(flags: &str) -> bool {
+    const NOARP: u32 = 0x80;
+    let digits = flags.trim().trim_start_matches("0x");
+    u32::from_str_radix(digits, 16).is_ok_and(|flags| flags & NOARP != 0)
+}
+
 /// The size of an IP header.
 const fn ip_header(address: &SocketAddr) -> u64 {
     match address {

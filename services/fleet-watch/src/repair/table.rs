@@ -43,6 +43,8 @@ pub(crate) const fn steps(reason: Reason, thing: Thing) -> &'static [Step] {
         Reason::Inactive => &[Reactivate, Bounce, RestartNetworkManager],
         Reason::Connecting
         | Reason::NetworkNotFound
+        | Reason::NotRegistered
+        | Reason::NoBearer
         | Reason::NoLease
         | Reason::NoAddress
         | Reason::NoGateway
@@ -52,6 +54,8 @@ pub(crate) const fn steps(reason: Reason, thing: Thing) -> &'static [Step] {
         }
         Reason::Connecting
         | Reason::NetworkNotFound
+        | Reason::NotRegistered
+        | Reason::NoBearer
         | Reason::NoLease
         | Reason::NoAddress
         | Reason::NoGateway
@@ -59,12 +63,16 @@ pub(crate) const fn steps(reason: Reason, thing: Thing) -> &'static [Step] {
         | Reason::GatewaySilent
         | Reason::NoResolver => &[Reactivate],
         // A modem's bearer can be dead while it calls itself connected, and there is no gateway to ask.
-        Reason::NoInternet | Reason::CheckTimeout | Reason::Unreachable if matches!(thing, Thing::Modem) => {
+        Reason::ResolverSilent | Reason::NoInternet | Reason::CheckTimeout | Reason::Unreachable
+            if matches!(thing, Thing::Modem) =>
+        {
             &[Reactivate]
         }
         Reason::VpnDown | Reason::VpnSilent => &[RestartVpn],
         // Its server's name is looked up when it is activated, and never again; OpenVPN does that at every attempt.
         Reason::VpnUnreachable if matches!(thing, Thing::WireGuard) => &[RestartVpn],
+        // Each activation gives the SIM the profile's PIN again, and the third wrong one locks it.
+        Reason::NoSim | Reason::SimLocked => &[],
         Reason::None
         | Reason::Unmanaged
         | Reason::RadioOff
@@ -144,7 +152,6 @@ mod tests {
             Reason::Portal,
             Reason::TlsIntercepted,
             Reason::ServerFault,
-            Reason::ResolverSilent,
             Reason::ResolverFailing,
             Reason::ResolverLying,
             Reason::NameUnknown,
@@ -156,12 +163,30 @@ mod tests {
             Reason::DuplicateAddress,
             Reason::Unmanaged,
             Reason::RadioOff,
+            Reason::NoSim,
+            Reason::SimLocked,
         ] {
             for thing in THINGS {
                 assert_eq!(steps(reason, thing), [], "{reason:?} of {thing:?}");
             }
         }
+        for reason in [
+            Reason::ResolverSilent,
+            Reason::NoInternet,
+            Reason::CheckTimeout,
+            Reason::Unreachable,
+        ] {
+            for thing in THINGS {
+                let is_modem = thing == Thing::Modem;
+                assert_eq!(
+                    !steps(reason, thing).is_empty(),
+                    is_modem,
+                    "{reason:?} of {thing:?}"
+                );
+            }
+        }
         assert_eq!(steps(Reason::NoCarrier, Thing::Cable), []);
+        assert_eq!(steps(Reason::NoCarrier, Thing::Modem), []);
         assert_eq!(steps(Reason::VpnUnreachable, Thing::OpenVpn), []);
         assert_eq!(steps(Reason::GatewaySilent, Thing::Cable), [Reactivate]);
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::world::{
-    Dhcp, Dns, Http, INTERFACE, Link, Modes, Switch, Time, control, init, mdns, network, relay, serve,
+    Dhcp, Dns, Http, INTERFACE, Link, Modem, Modes, Switch, Time, control, init, mdns, network, relay, serve,
 };
 
 const USAGE: &str = "\
@@ -19,9 +19,10 @@ world: tells the world around a guest how to behave; to be used in `cargo xtask 
   world gateway on|off   whether the guest's gateway takes anything that comes, ARP included; the link stays up
   world second-uplink    a second cable for a guest under systemd-nspawn, its eth1; without DHCP
   world time MODE        how the world's own address answers NTP; off until told
+  world modem MODE       the modem of a guest in QEMU that was booted with a port for one; off until told
   world link up|down     whether the guest's cable is plugged in
   world mdns NAME        the IPv4 address that NAME.local has by multicast DNS, or `none`
-  world log http|dns|dhcp
+  world log http|dns|dhcp|modem
                          what was asked so far, a line a request
   world connect HOST PORT
                          a TCP connection on standard input and output, as ssh's ProxyCommand wants it
@@ -61,11 +62,12 @@ fn command(words: &[&str]) -> Result<String> {
         ["gateway", mode] => network::gateway(Switch::parse(mode)?).map(|()| String::new()),
         ["second-uplink"] => network::second_uplink().map(|()| String::new()),
         ["time", mode] => control::ask(&format!("time {}", Time::parse(mode)?)),
+        ["modem", mode] => control::ask(&format!("modem {}", Modem::parse(mode)?)),
         ["link", mode] => {
             network::ip(&format!("link set {INTERFACE} {}", Link::parse(mode)?))?;
             control::ask("link mirror")
         }
-        ["log", what @ ("http" | "dns" | "dhcp")] => control::ask(&format!("log {what}")),
+        ["log", what @ ("http" | "dns" | "dhcp" | "modem")] => control::ask(&format!("log {what}")),
         ["mdns", name] => mdns::ask(name),
         ["link-mirror"] => control::ask("link mirror").map(|_| String::new()),
         ["connect", host, port] => relay::connect(host, port.parse()?).map(|()| String::new()),
@@ -77,11 +79,12 @@ fn command(words: &[&str]) -> Result<String> {
 
 fn help() -> String {
     format!(
-        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}\nDHCP modes:\n{}\ntime modes:\n{}",
+        "{USAGE}\nHTTP modes:\n{}\nDNS modes:\n{}\nDHCP modes:\n{}\ntime modes:\n{}\nmodem modes:\n{}",
         table::<Http>(),
         table::<Dns>(),
         table::<Dhcp>(),
-        table::<Time>()
+        table::<Time>(),
+        table::<Modem>()
     )
 }
 

@@ -22,12 +22,14 @@ mod init;
 mod link;
 mod log;
 mod mdns;
+mod modem;
 mod network;
 mod relay;
 mod serve;
 mod time;
 
 pub(crate) use link::{CARD, SOCKET};
+pub(crate) use modem::SOCKETS as MODEM_SOCKETS;
 pub use network::{ADDRESS, FALSE_TIME, INTERFACE, SECOND_ADDRESS};
 pub(crate) use network::{GUEST_INTERFACE, GUEST_MAC};
 
@@ -144,6 +146,19 @@ modes! {
     Switch, "the switch":
     On = "on", "there";
     Off = "off", "not there";
+}
+
+modes! {
+    /// The modem on a serial port of a guest in QEMU, its SIM, and its network.
+    Modem, "modem":
+    Off = "off", "not plugged in";
+    On = "on", "registered, and a call is answered";
+    Silent = "silent", "registered, and nothing comes through in a call";
+    NoCarrier = "no-carrier", "registered, and no call is answered";
+    Searching = "searching", "finds no network";
+    Denied = "denied", "no network takes the SIM";
+    NoSim = "no-sim", "has no SIM, where it was plugged in like this";
+    Pin = "pin", "has a SIM that wants its PIN, 1234, where it was plugged in like this";
 }
 
 modes! {
@@ -265,12 +280,18 @@ impl<'run> World<'run> {
         self.tell(&format!("time {mode}"))
     }
 
+    /// Plugs the modem of a guest in QEMU in or out, or has it and its network behave like this. What is wrong with a SIM
+    /// is found out about by a modem that is plugged in anew.
+    pub fn modem(&self, mode: Modem) -> Result<()> {
+        self.tell(&format!("modem {mode}"))
+    }
+
     /// Plugs the guest's cable in or out.
     pub fn link(&self, mode: Link) -> Result<()> {
         self.tell(&format!("link {mode}"))
     }
 
-    /// What the world was asked so far; `what` is `http`, `dns` or `dhcp`.
+    /// What the world was asked so far; `what` is `http`, `dns`, `dhcp`, or `modem` for its commands.
     pub fn log(&self, what: &str) -> Result<String> {
         Ok(self.run(&format!("world log {what}"))?.succeeds()?.text())
     }

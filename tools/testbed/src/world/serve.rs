@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 
 use crate::boot::Tier;
-use crate::world::{Dhcp, Dns, Http, Modes, READY, Time, control, dhcp, dns, http, link, time};
+use crate::world::{Dhcp, Dns, Http, Modem, Modes, READY, Time, control, dhcp, dns, http, link, modem, time};
 
 /// How the servers behave now, and what it takes to change that.
 pub(super) struct Servers {
@@ -18,6 +18,7 @@ pub(super) struct Servers {
     dhcp: Mutex<dhcp::Server>,
     time: Arc<Mutex<Time>>,
     link: link::Mirror,
+    modem: modem::Server,
 }
 
 /// Serves until killed.
@@ -36,6 +37,7 @@ pub(super) fn main(tier: Tier, directory: &Path) -> Result<()> {
         dhcp: Mutex::new(dhcp::Server::start(directory)?),
         time,
         link: link::Mirror::start(tier, directory)?,
+        modem: modem::Server::start(directory)?,
     };
     let control = control::Socket::bind()?;
     print!("{READY}");
@@ -56,8 +58,9 @@ impl Servers {
             }
             ["dhcp", mode] => locked(&self.dhcp).set(mode.parse()?)?,
             ["time", mode] => *locked(&self.time) = Time::parse(mode)?,
+            ["modem", mode] => self.modem.set(mode.parse()?)?,
             ["link", "mirror"] => self.link.mirror()?,
-            ["log", what @ ("http" | "dns" | "dhcp")] => {
+            ["log", what @ ("http" | "dns" | "dhcp" | "modem")] => {
                 let path = self.directory.join(format!("{what}.log"));
                 return std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {}", path.display()));
@@ -80,8 +83,9 @@ impl Servers {
         };
         let dhcp: Dhcp = locked(&self.dhcp).mode();
         let time: Time = *locked(&self.time);
+        let modem: Modem = self.modem.mode();
         Ok(format!(
-            "http {http}\ndns {dns}\ndhcp {dhcp}\ntime {time}\nlink {}\n",
+            "http {http}\ndns {dns}\ndhcp {dhcp}\ntime {time}\nmodem {modem}\nlink {}\n",
             link::state()?
         ))
     }
