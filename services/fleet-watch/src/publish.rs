@@ -54,6 +54,48 @@ impl Published {
         }
     }
 
+    /// Takes over since when the same has held from the file that a run of the service before this one has left, if any.
+    pub(crate) fn resume(&mut self, path: &Path) {
+        let text = std::fs::read(path).ok();
+        let Some(left) = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else {
+            return;
+        };
+        let now = self.since;
+        let since = |row: &Value, same: &[(&str, &str)]| {
+            let is_same = same.iter().all(|(name, value)| row[name].as_str() == Some(value));
+            row["since_boottime_us"]
+                .as_u64()
+                .filter(|since| is_same && *since <= now)
+        };
+        let since_in =
+            |rows: &Value, same: &[(&str, &str)]| rows.as_array()?.iter().find_map(|row| since(row, same));
+        let Verdict {
+            level,
+            reason,
+            uplinks,
+            vpns,
+            ..
+        } = &self.verdict;
+        let rung = [("level", level.as_str()), ("reason", reason.as_str())];
+        self.since = since(&left, &rung).unwrap_or(now);
+        for (uplink, at) in uplinks.iter().zip(&mut self.uplinks_since) {
+            let rung = [
+                ("interface", uplink.interface.as_str()),
+                ("level", uplink.level.as_str()),
+                ("reason", uplink.reason.as_str()),
+            ];
+            *at = since_in(&left["uplinks"], &rung).unwrap_or(now);
+        }
+        for (vpn, at) in vpns.iter().zip(&mut self.vpns_since) {
+            let rung = [
+                ("name", vpn.name.as_str()),
+                ("state", vpn.state.as_str()),
+                ("reason", vpn.reason.as_str()),
+            ];
+            *at = since_in(&left["vpns"], &rung).unwrap_or(now);
+        }
+    }
+
     /// Every uplink, and since when it is as it is.
     pub(crate) fn uplinks(&self) -> impl Iterator<Item = (&Uplink, u64)> {
         (self.verdict.uplinks.iter()).zip(self.uplinks_since.iter().copied())
@@ -245,6 +287,39 @@ mod tests {
         let moved = vec![uplink("wwan0", Level::Internet), uplink("eth0", Level::Gateway)];
         let second = Published::next(Some(&first), with(moved), Repairs::default(), 2);
         assert_eq!((since(&first), since(&second)), (vec![1, 1], vec![1, 2]));
+    }
+
+    #[test]
+    fn since_outlives_the_service_while_level_and_reason_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connectivity.json");
+        let with = |eth0: Level| Verdict {
+            uplinks: vec![uplink("eth0", eth0), uplink("eth1", Level::Gateway)],
+            vpns: vec![vpn(VpnState::Up, 1)],
+            ..verdict("slow")
+        };
+        let since = |published: &Published| {
+            let uplinks: Vec<u64> = published.uplinks().map(|(_, since)| since).collect();
+            let vpns: Vec<u64> = published.vpns().map(|(_, since)| since).collect();
+            (published.since, uplinks, vpns)
+        };
+        let started = |eth0: Level, now: u64| {
+            let mut first = Published::next(None, with(eth0), Repairs::default(), now);
+            first.resume(&path);
+            since(&first)
+        };
+        let fresh = |at: u64| (at, vec![at, at], vec![at]);
+        assert_eq!(started(Level::Dns, 7), fresh(7), "there is none");
+        write_file(
+            &path,
+            &Published::next(None, with(Level::Dns), Repairs::default(), 7),
+        )
+        .unwrap();
+        assert_eq!(started(Level::Dns, 9), fresh(7));
+        assert_eq!(started(Level::Gateway, 9), (7, vec![9, 7], vec![7]));
+        assert_eq!(started(Level::Dns, 5), fresh(5), "none is later than now");
+        std::fs::write(&path, "[7").unwrap();
+        assert_eq!(started(Level::Dns, 9), fresh(9));
     }
 
     #[test]

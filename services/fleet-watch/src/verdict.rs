@@ -99,7 +99,12 @@ pub(crate) fn judge(snapshot: &Snapshot, findings: &Findings) -> Verdict {
                 level,
                 reason,
                 explanation: explain(level, reason, Some(device), snapshot),
-                problems: problems(network, device, found),
+                // Without a link nobody could have answered.
+                problems: if level > Level::None {
+                    problems(network, device, found)
+                } else {
+                    Vec::new()
+                },
                 is_wronged: reason == Reason::NoInternet
                     && found.is_some_and(|found| found.check == Some(Check::Expected)),
             });

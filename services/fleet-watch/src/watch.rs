@@ -72,7 +72,8 @@ pub(crate) async fn watch(connection: &Connection) -> zbus::Result<()> {
     let (mut checks, mut neighbours) = (Checks::new(), Neighbours::listen());
     let mut lines = Lines::new();
     let verdict = judge(&snapshot, prober.findings());
-    let first = Published::next(None, verdict, repair.published(), boot_clock::now_us());
+    let mut first = Published::next(None, verdict, repair.published(), boot_clock::now_us());
+    first.resume(Path::new(paths::CONNECTIVITY));
     tell(&mut lines, &first);
     let object = Arc::new(Connectivity::new(first.clone(), requests));
     object::serve(connection, Arc::clone(&object) as _, &Activity::default()).await?;

@@ -12,7 +12,9 @@ use super::hostname::domain;
 use super::primitive::whole_number;
 use super::{OpenVpnConfig, Refusal, words};
 
-const MAX_LINE: usize = 1024;
+/// What OpenVPN has room for if it is built without PKCS #11, as the image's is: 128 bytes with the end of the line
+/// (`USER_PASS_LEN`). What is longer it would cut off.
+const MAX_LINE: usize = 126;
 const MAX_PEERS: usize = 64;
 
 fn text(value: &Value) -> Result<&str, Refusal> {
@@ -58,7 +60,9 @@ pub(crate) fn check_openvpn_config(value: &Value) -> Result<(), Refusal> {
 pub(crate) fn secret_line(value: &Value) -> Result<Option<Secret<String>>, Refusal> {
     let text = text(value)?;
     if text.len() > MAX_LINE || text.chars().any(char::is_control) {
-        return Err(Refusal::unnamed("one line of at most 1024 bytes was expected"));
+        return Err(Refusal::unnamed(
+            "one line of at most 126 bytes was expected, which is what OpenVPN takes",
+        ));
     }
     Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
 }

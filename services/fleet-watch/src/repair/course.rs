@@ -17,6 +17,9 @@ const DEVICE: &str = "device";
 const WELL: Duration = Duration::from_secs(5);
 /// How long a fault must hold, at most, whose repair makes room for an uplink that was seen to work: nothing is lost by it.
 const ROOM: Duration = Duration::from_secs(10);
+/// How long a fault must hold, at least, that reads *connecting*: NetworkManager gives a lease 45 s, and an attempt that is
+/// broken off before never says why it fails.
+const CONNECTS: Duration = Duration::from_secs(60);
 /// The longest pause between two steps for the same thing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// What a trial of a configuration takes, and more: so long after a change of it, and after the start, nothing is done that
@@ -331,6 +334,8 @@ impl Courses {
             };
             let after = if subject.is_in_the_way && course.in_vain == 0 {
                 allowed.after.min(ROOM)
+            } else if reason == Reason::Connecting {
+                allowed.after.max(CONNECTS)
             } else {
                 allowed.after
             };

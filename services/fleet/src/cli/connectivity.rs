@@ -44,13 +44,13 @@ impl Connectivity {
         } else {
             format!(" on {}", self.0.interface)
         };
-        format!(
+        output::plain(&format!(
             "{} ({}){place} for {}. {}",
             self.0.status,
             rung(&self.0.level, &self.0.reason),
             span_since(self.0.since),
             self.0.explanation
-        )
+        ))
     }
 
     fn repair_json(&self) -> Value {
@@ -112,7 +112,7 @@ impl Connectivity {
             ));
         }
         lines.extend(self.repair_line());
-        lines
+        lines.iter().map(|line| output::plain(line)).collect()
     }
 }
 

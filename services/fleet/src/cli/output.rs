@@ -19,6 +19,12 @@ pub(super) fn line(text: &str) -> Result<Exit, Failure> {
     }
 }
 
+/// Text from elsewhere, such as a profile's name, on its one line: whoever wrote it neither forges another line nor drives
+/// the terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 /// Prints one JSON value, indented.
 pub(super) fn json(value: &Value) -> Result<Exit, Failure> {
     line(&format!("{value:#}"))
@@ -90,6 +96,14 @@ pub(super) fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_forges_no_line_and_paints_nothing() {
+        assert_eq!(
+            plain("x\u{1b}[31mRED\u{7}\nfoo é"),
+            "x\u{fffd}[31mRED\u{fffd}\u{fffd}foo é"
+        );
+    }
 
     #[test]
     fn spans_have_two_units() {
