@@ -22,12 +22,20 @@ const LOOKS: [Duration; 8] = [
     Duration::from_millis(100),
     Duration::from_millis(500),
     Duration::from_millis(1500),
-    Duration::from_millis(3100),
-    Duration::from_millis(4300),
+    Duration::from_millis(3250),
+    Duration::from_millis(4400),
     Duration::from_millis(5500),
     Duration::from_millis(7300),
     Duration::from_millis(9000),
 ];
+/// How long the kernel asks before it gives up; for an instant only, where other programs go on sending: so this long without
+/// an answer is none.
+const ASKED: Duration = Duration::from_millis(3050);
+/// The same where it has given up before: two more questions.
+const ASKED_AGAIN: Duration = Duration::from_millis(1350);
+/// When a neighbour that is being asked for was known last, if the kernel has given up on it meanwhile: it believes it for a
+/// second at least, waits for one, and asks for three.
+const GIVEN_UP: Duration = Duration::from_secs(5);
 /// What ARP or neighbour discovery add, there and back.
 const DISCOVERY: u64 = 150;
 
@@ -42,6 +50,11 @@ pub(super) async fn ask(interface: &Interface, gateway: IpAddr) -> (Option<bool>
     if socket.connect(address).await.is_err() {
         return (None, 0);
     }
+    let gave_up = lookup(interface.index, gateway).is_ok_and(|neighbour| {
+        neighbour.state == FAILED || (neighbour.state == INCOMPLETE && neighbour.confirmed >= GIVEN_UP)
+    });
+    let patience = if gave_up { ASKED_AGAIN } else { ASKED };
+    let mut asked = None;
     let mut last = None;
     for look in LOOKS {
         // The kernel asks for a neighbour while something is sent to it. An error of before is not one of this.
@@ -68,6 +81,7 @@ pub(super) async fn ask(interface: &Interface, gateway: IpAddr) -> (Option<bool>
             REACHABLE if neighbour.confirmed <= start.elapsed() => return (Some(true), bytes),
             PERMANENT => return (Some(true), bytes),
             FAILED => return (Some(false), bytes),
+            INCOMPLETE if look - *asked.get_or_insert(look) >= patience => return (Some(false), bytes),
             // A link without neighbours: nothing to be asked.
             NOARP => return (None, bytes),
             state => last = Some(state),
@@ -76,8 +90,6 @@ pub(super) async fn ask(interface: &Interface, gateway: IpAddr) -> (Option<bool>
     match last {
         // A kernel with other settings believes it for longer.
         Some(REACHABLE) => (Some(true), bytes),
-        // Asked for nine seconds, and never known.
-        Some(INCOMPLETE) => (Some(false), bytes),
         _ => (None, bytes),
     }
 }
