@@ -7,11 +7,16 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use testbed::{Device, Dns, Http, Modem, Switch, Tier};
+use testbed::{Device, Dns, Http, Link, Modem, Switch, Tier};
 
 /// The uplink that the level is of, and the status.
 const INTERFACE: &str = "jq -r '[.interface, .status] | join(\" \")' /run/fleet/connectivity.json";
 const LADDER: &str = "jq -r '[.uplinks[] | [.interface, .level, .reason] | join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
+/// Of the modem, whose interface is that of its call while there is one.
+const MODEM: &str = "jq -r '.uplinks[] | select(.interface != \"enp0s3\") | [.interface, .level, .reason] | join(\" \")' \
+                     /run/fleet/connectivity.json";
+const EXPLANATION: &str =
+    "jq -r '.uplinks[] | select(.interface != \"enp0s3\") | .explanation' /run/fleet/connectivity.json";
 const STEPS: &str = "jq -r '[.repair.steps[] | [.step, .subject, .reason] | join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
 /// Where the kernel sends what has no better route.
 const WAY: &str = "ip -json route get 198.51.100.7 | jq -r '.[].dev'";
@@ -24,6 +29,8 @@ const TALK: &str = "journalctl -b -o short-monotonic --no-pager -u operator-serv
     -u NetworkManager -u fleet-helper --grep 'Connection from|uplink|connectivity|reload|policy' | tail -n 80";
 const BOTH: &str = "enp0s3 internet none; ppp0 internet none";
 const PATIENCE: Duration = Duration::from_secs(240);
+/// After it a fault is repaired.
+const AFTER: Duration = Duration::from_secs(40);
 
 /// A serial adapter is no modem to ModemManager unless udev says so.
 const CONFIG: &str = r#"{"hostname": "mast", "os": {
@@ -71,6 +78,13 @@ fn soon(device: &mut Device, command: &str, wanted: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes the modem out, and puts one in that is like this.
+fn another(device: &mut Device, mode: Modem) -> Result<()> {
+    device.world().modem(Modem::Off)?;
+    soon(device, MODEM, "")?;
+    device.world().modem(mode)
+}
+
 /// With both uplinks on the internet.
 fn boot() -> Result<Device> {
     let folder = std::env::temp_dir().join(format!(
@@ -103,6 +117,16 @@ fn the_modem_carries_what_the_cable_does_not() -> Result<()> {
     failover(&mut device)?;
     metered(&mut device)?;
     device.run(STEPS)?.says("")?;
+    device.run("systemctl --failed --no-legend")?.says("")?;
+    Ok(())
+}
+
+#[test]
+fn why_a_modem_leads_nowhere() -> Result<()> {
+    let mut device = boot()?;
+    without_sim(&mut device)?;
+    without_network(&mut device)?;
+    without_pin(&mut device)?;
     device.run("systemctl --failed --no-legend")?.says("")?;
     Ok(())
 }
@@ -214,4 +238,68 @@ fn failover(device: &mut Device) -> Result<()> {
     }
     device.run("systemctl stop traffic")?.succeeds()?;
     Ok(())
+}
+
+/// Nothing is done about what a person has to.
+fn without_sim(device: &mut Device) -> Result<()> {
+    println!("without a SIM");
+    another(device, Modem::NoSim)?;
+    soon(device, MODEM, "ttyUSB0 none no-sim")?;
+    device.run(EXPLANATION)?.says(
+        "the modem ttyUSB0 has no SIM that works: check that it is inserted, and the right way round",
+    )?;
+    untouched(device)
+}
+
+/// With the cable pulled for so long that something would be done.
+fn untouched(device: &mut Device) -> Result<()> {
+    let steps = device.run(STEPS)?.text();
+    device.world().link(Link::Down)?;
+    soon(device, "jq -r .status /run/fleet/connectivity.json", "offline")?;
+    std::thread::sleep(AFTER * 2);
+    device.run(STEPS)?.says(&steps)?;
+    device.world().link(Link::Up)?;
+    soon(device, INTERFACE, "enp0s3 online")
+}
+
+/// A wrong PIN is not tried until the SIM is locked.
+fn without_pin(device: &mut Device) -> Result<()> {
+    println!("without a PIN");
+    const LOCKED: &str = "the SIM of ttyUSB0 wants its PIN: set gsm.pin in its profile. If it was wrong, set the right one; three wrong ones lock the SIM";
+    another(device, Modem::Pin)?;
+    soon(device, MODEM, "ttyUSB0 none sim-locked")?;
+    device.run(EXPLANATION)?.says(LOCKED)?;
+    untouched(device)?;
+
+    device
+        .run("nmcli connection modify mast gsm.pin 0000")?
+        .succeeds()?;
+    another(device, Modem::Pin)?;
+    soon(device, MODEM, "ttyUSB0 none sim-locked")?;
+    untouched(device)?;
+    device.run(EXPLANATION)?.says(LOCKED)?;
+    let asked = device.world().log("modem")?;
+    let wrong = asked.matches("+CPIN=\"0000\"").count();
+    println!("the wrong PIN was tried {wrong} times");
+    ensure!((1..3).contains(&wrong), "{asked}");
+
+    device
+        .run("nmcli connection modify mast gsm.pin 1234")?
+        .succeeds()?;
+    another(device, Modem::Pin)?;
+    soon(device, MODEM, "ppp0 internet none")
+}
+
+/// No network, one that does not take the SIM, and one that gives no connection.
+fn without_network(device: &mut Device) -> Result<()> {
+    println!("without a network");
+    for mode in [Modem::Denied, Modem::Searching] {
+        another(device, mode)?;
+        soon(device, MODEM, "ttyUSB0 none not-registered")?;
+        device
+            .run(EXPLANATION)?
+            .says("no mobile network takes ttyUSB0: check antenna and coverage, the contract of the SIM, and whether it may roam")?;
+    }
+    another(device, Modem::NoCarrier)?;
+    soon(device, MODEM, "ttyUSB0 none no-bearer")
 }
