@@ -23,7 +23,7 @@ pub(super) struct Depth {
 /// named. BitBake says `Nothing RPROVIDES` of one that is missing here.
 const MASK: &str = r#"    BBMASK = "/meta-(oe|networking|python|raspberrypi)/dynamic-layers/ \
         /meta-python/recipes- \
-        /meta-oe/recipes-[^/]+/(?!(htop|iperf3|jansson|jq|keyutils|libndp|libnvme|onig|pps-tools)/) \
+        /meta-oe/recipes-[^/]+/(?!(htop|iperf3|jansson|jq|keyutils|libmbim|libndp|libnvme|libqmi|libqrtr-glib|modemmanager|onig|pps-tools)/) \
         /meta-networking/recipes-[^/]+/(?!(chrony|dnsmasq|libnftnl|networkmanager|nftables|openvpn|tcpdump|wireguard)/) \
         /openembedded-core/meta/recipes-(rt|sato)/"
     BBFILE_PATTERN_IGNORE_EMPTY_meta-python = "1"
