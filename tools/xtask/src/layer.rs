@@ -148,6 +148,12 @@ fn sessions(top: &Path, arguments: &Arguments) -> anyhow::Result<Vec<(String, De
                 },
             )
         }));
+        if let Some(unknown) =
+            (arguments.kas.iter()).find(|file| sessions.iter().all(|(known, _)| known != *file))
+        {
+            let known: Vec<&str> = sessions.iter().map(|(file, _)| file.as_str()).collect();
+            anyhow::bail!("--all has no {unknown}; it has {}", known.join(", "));
+        }
         sessions.retain(|(file, _)| arguments.kas.is_empty() || arguments.kas.contains(file));
     } else if !arguments.kas.is_empty() {
         sessions = arguments.kas.iter().cloned().map(whole).collect();
