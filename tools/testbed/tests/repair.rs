@@ -136,10 +136,12 @@ fn what_an_activation_does_not_cure_is_bounced() -> Result<()> {
         &steps,
         "reactivate eth0 connecting no-effect; bounce eth0 connecting",
     )?;
-    // It was down, for NetworkManager and for the other end of the cable.
-    device
-        .run("journalctl -b -u NetworkManager -o cat --no-pager | grep -c 'eth0.*-> unmanaged'")?
-        .says("1")?;
+    // It was down, for NetworkManager and for the other end of the cable; the step is told when it begins.
+    device.soon(
+        PATIENCE,
+        "journalctl -b -u NetworkManager -o cat --no-pager | grep -c 'eth0.*-> unmanaged'",
+        "1",
+    )?;
     device.world().dhcp(Dhcp::On)?;
     device.soon(PATIENCE, VERDICT, WELL)?;
     device

@@ -90,6 +90,8 @@ pub(super) async fn ask(interface: &Interface, gateway: IpAddr) -> (Option<bool>
     match last {
         // A kernel with other settings believes it for longer.
         Some(REACHABLE) => (Some(true), bytes),
+        // The kernel has given up on it meanwhile, and asks again.
+        Some(INCOMPLETE) => (Some(false), bytes),
         _ => (None, bytes),
     }
 }
