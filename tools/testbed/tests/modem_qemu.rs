@@ -226,7 +226,7 @@ fn failover(device: &mut Device) -> Result<()> {
             .succeeds()?
             .text();
         println!("{}", changes.replace('\n', ", "));
-        // A line of what was so before may come late: they are limited in number.
+        // What is said again of the state before is no change.
         let way: Vec<&str> = changes
             .lines()
             .filter(|change| change.ends_with("online"))

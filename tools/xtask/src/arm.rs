@@ -36,7 +36,8 @@ pub const EXECUTABLES: [&str; 3] = ["fleet-services", "fleet", "fleet-certificat
 /// What is on a flasher's medium only.
 const FLASHER: &str = "fleet-flasher";
 
-fn all() -> impl Iterator<Item = &'static str> {
+/// Everything that is built.
+fn executables() -> impl Iterator<Item = &'static str> {
     EXECUTABLES.into_iter().chain([FLASHER])
 }
 
@@ -88,7 +89,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         workshop
             .steps
             .say(&format!("{}: cargo build --release (minutes)", architecture.name));
-        let packages = all().flat_map(|name| ["--package", name]);
+        let packages = executables().flat_map(|name| ["--package", name]);
         let mut command = workshop.cargo(architecture, "build");
         command
             .args(["--release", "--no-default-features"])
@@ -117,7 +118,7 @@ pub fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 pub fn sizes(output: &Path) -> Vec<(String, u64)> {
     let mut sizes = Vec::new();
     for architecture in &ARCHITECTURES {
-        for name in all() {
+        for name in executables() {
             let path = output
                 .join("target")
                 .join(architecture.target)

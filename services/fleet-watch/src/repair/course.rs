@@ -46,6 +46,18 @@ pub(crate) struct Subject {
     is_in_the_way: bool,
 }
 
+impl Subject {
+    /// How long to wait before the next step for it, after so many in vain.
+    fn pause(&self, after: Duration, in_vain: u32) -> Duration {
+        let after = match self.health {
+            _ if self.is_in_the_way && in_vain == 0 => after.min(ROOM),
+            Health::Ill(Reason::Connecting, _) => after.max(CONNECTS),
+            _ => after,
+        };
+        pause(after, in_vain)
+    }
+}
+
 /// What is known at an instant.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -263,7 +275,7 @@ impl Courses {
                 Health::Ill(..) => {
                     course.well = None;
                     course.ill.get_or_insert(now);
-                    if now >= course.last + pause(after, course.in_vain)
+                    if now >= course.last + subject.pause(after, course.in_vain)
                         && let Some(entry) = record.open(&subject.name)
                     {
                         entry.outcome = Outcome::NoEffect;
@@ -332,14 +344,7 @@ impl Courses {
             } else {
                 begin
             };
-            let after = if subject.is_in_the_way && course.in_vain == 0 {
-                allowed.after.min(ROOM)
-            } else if reason == Reason::Connecting {
-                allowed.after.max(CONNECTS)
-            } else {
-                allowed.after
-            };
-            let mut due = begin + pause(after, course.in_vain);
+            let mut due = begin + subject.pause(allowed.after, course.in_vain);
             let quiet_until = self.changed + TRIAL;
             if subject.is_vpn && self.changed > Duration::ZERO {
                 due = due.max(quiet_until);
@@ -623,6 +628,20 @@ mod tests {
                 "{first} {kind}: {next:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_attempt_is_not_broken_off_before_it_can_fail() {
+        let hasty = Allowed {
+            after: seconds(10),
+            ..ALL
+        };
+        let first = |level, reason| {
+            let view = view(&[("eth0", level, reason)]);
+            Bench::new().suffer(&view, hasty, 200).first().map(|(at, _)| *at)
+        };
+        assert_eq!(first(Level::Carrier, Reason::Connecting), Some(60));
+        assert_eq!(first(Level::Carrier, Reason::NoLease), Some(10));
     }
 
     #[test]
