@@ -1,4 +1,4 @@
-//! The boards that can be built: a kas file each. They are listed for people in two tables, which have to name them all.
+//! The boards that can be built: a kas file each. They are listed for people in tables, which have to name them all.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::{Outcome, files_below};
 pub(super) const OF_THE_DEFAULT: &str = "kas/qemux86-64.yml";
 
 /// Where people look for a board.
-const TABLES: &[&str] = &["meta-fleet/README.md", "docs/layer-report.md"];
+const TABLES: &[&str] = &["README.md", "meta-fleet/README.md", "docs/layer-report.md"];
 
 /// A kas file that names a machine.
 pub(super) struct Board {

@@ -79,7 +79,7 @@ pub(super) fn check(report: &mut Report<'_>, top: &Path, file: &str, depth: Dept
         report.add(&label(name), outcome);
     }
     if shown(&names, &sections) {
-        let kept = seen.and_then(|seen| Proof::of(file, depth, seen, &sections)?.keep(top));
+        let kept = seen.and_then(|seen| Proof::of(top, file, depth, seen, &sections)?.keep(top));
         if let Err(error) = kept {
             report.add(&label("result"), Outcome::Failed(format!("{error:#}")));
         }
@@ -151,7 +151,8 @@ pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// What the sections of a session say, by the name of the part.
 pub(super) struct Figures<'a> {
-    pub(super) parsed: &'a str,
+    /// Not where its cache had all of them.
+    pub(super) parsed: Option<&'a str>,
     pub(super) machine: &'a str,
     pub(super) recipes: &'a str,
     pub(super) tasks: &'a str,
@@ -165,7 +166,7 @@ impl<'a> Figures<'a> {
             return None;
         };
         Some(Self {
-            parsed: parsed(&parse.text)?,
+            parsed: parsed(&parse.text),
             machine: value(&providers.text, "machine")?,
             recipes: value(&providers.text, "recipes")?,
             tasks: value(&providers.text, "tasks")?,

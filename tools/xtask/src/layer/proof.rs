@@ -53,13 +53,28 @@ impl Seen {
 }
 
 impl Proof {
-    /// Of a session for the kas file `file`.
-    pub(super) fn of(file: &str, depth: Depth, seen: Seen, sections: &[Section]) -> anyhow::Result<Self> {
+    /// Of a session for the kas file `file`. Recipes that BitBake still knew, none of which has changed, were counted by an
+    /// earlier one.
+    pub(super) fn of(
+        top: &Path,
+        file: &str,
+        depth: Depth,
+        seen: Seen,
+        sections: &[Section],
+    ) -> anyhow::Result<Self> {
         let figures = Figures::of(sections, depth.dry_run).context("BitBake's output has no figures")?;
+        let parsed = match figures.parsed {
+            Some(parsed) => parsed.to_owned(),
+            None => {
+                read::<Self>(&Self::path(top, file))
+                    .context("BitBake had all recipes in its cache, and nobody has counted them")?
+                    .parsed
+            }
+        };
         Ok(Self {
             machine: figures.machine.to_owned(),
             file: file.to_owned(),
-            parsed: figures.parsed.to_owned(),
+            parsed,
             whole: depth.whole,
             recipes: figures.recipes.to_owned(),
             tasks: figures.tasks.to_owned(),
@@ -72,7 +87,11 @@ impl Proof {
     pub(super) fn keep(&self, top: &Path) -> anyhow::Result<()> {
         let folder = folder(top);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        write(&folder.join(format!("{}.json", name(&self.file))), self)
+        write(&Self::path(top, &self.file), self)
+    }
+
+    fn path(top: &Path, file: &str) -> PathBuf {
+        folder(top).join(format!("{}.json", name(file)))
     }
 
     fn row(&self) -> String {
