@@ -57,7 +57,8 @@ impl fmt::Display for Error {
             ),
             Self::NoSuchRevision(revision) => write!(
                 f,
-                "revision {revision} is not in the history (`fleet config history` shows what is)"
+                "revision {revision} is not in the history, or its values were too large to be kept (`fleet config history` shows \
+                 what is)"
             ),
             Self::Limit(error) => write!(f, "the configuration would be too large: {error}"),
             Self::Unjudged => f.write_str("the certificates of balenaRootCA are not judged yet; try again"),

@@ -6,12 +6,14 @@ use tokio::time::Instant;
 
 use super::boot_file::Found;
 use super::problem::note;
-use super::{Copies, identity_in, recent};
+use super::recent::{self, Older};
+use super::{Copies, identity_in};
 use crate::document::{Document, MAX_BYTES, SyntaxError};
 use crate::finding::{accept, refused};
 use crate::merge::{changes, merge, names};
 use crate::store::Hash;
 use crate::value::Uuid;
+use crate::wall_clock;
 
 impl Copies {
     /// Reads it; an empty one is written again when it was empty for `patience`.
@@ -148,6 +150,7 @@ impl Copies {
             self.know(hash, bytes, document);
             self.store();
         } else {
+            self.recent.push_stale(document.clone());
             // What is as it was before an export that failed has nothing of a person's in it.
             if !is_older {
                 let kept = listed(&names(&changes(&document, &wanted)));
@@ -169,8 +172,7 @@ impl Copies {
         (*revision == self.revision()).then(|| {
             format!(
                 "config.json was saved from an older copy of it, so that these keys stay as they were changed since: \
-                 {keys}; to put one back, change it alone in config.json, or use `fleet config set` or \
-                 `fleet config unset`"
+                 {keys}; to put one back, use `fleet config set` or `fleet config unset`"
             )
         })
     }
@@ -182,15 +184,24 @@ impl Copies {
             return (document.clone(), false);
         };
         // After a start nothing is remembered; the history is as good, where it matters.
-        let mut older: Vec<Document> = Vec::new();
-        if self.is_unexported {
-            let now = (self.revision(), self.accepted());
-            let revisions = self.history().entries().iter().map(|entry| entry.from);
-            older.extend(revisions.filter_map(|revision| self.history().at(revision, now)));
-        }
-        let older = self.recent.documents().chain(&older);
+        let now = (self.revision(), self.accepted());
+        let since = wall_clock::now_us().saturating_sub(micros(recent::AGE));
+        let history = self.history().entries().iter();
+        let before: Vec<Document> = history
+            .take_while(|entry| self.is_unexported || (since > 0 && entry.time >= since))
+            .filter(|entry| self.is_unexported || entry.how != "edit")
+            .filter_map(|entry| self.history().at(entry.from, now))
+            .collect();
+        let before = before.iter().map(|document| Older {
+            document,
+            is_stale: false,
+        });
+        let older = self.recent.documents().chain(before);
         match recent::base(document, last, older, self.is_unexported) {
-            Some(base) => (merge(base, last, document), base == document),
+            Some(base) => (
+                merge(base, last, document),
+                self.is_unexported && base == document,
+            ),
             None => (document.clone(), false),
         }
     }
@@ -246,6 +257,10 @@ impl Copies {
             _ => None,
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The most keys that are named to people, and the most characters of each: a name out of a file may be long.

@@ -8,7 +8,7 @@ use crate::merge::{self, Change};
 /// The most changes that are kept.
 const MOST: usize = 10;
 /// The most bytes that all but the newest take as JSON, so that a change of an ordinary configuration writes at most
-/// 16 KiB.
+/// 16 KiB. Beyond it the values are let go, and who changed which keys is kept, as long as that stays within it, too.
 const BUDGET: usize = 2048;
 /// The most names of keys in one change; more are cut off, as `…`.
 const MOST_KEYS: usize = 32;
@@ -72,6 +72,10 @@ impl Entry {
     pub(crate) fn before(&self) -> impl Iterator<Item = (&KeyPath, &Value)> {
         let changes = self.undo.iter().flatten();
         changes.filter_map(|change| Some((&change.path, change.before.as_ref()?)))
+    }
+
+    fn size(&self) -> usize {
+        self.to_json().to_string().len()
     }
 
     fn to_json(&self) -> Value {
@@ -147,16 +151,25 @@ impl History {
         &self.0
     }
 
-    /// Adds a change, and lets go of the oldest ones.
+    /// Adds a change, and lets go of what there is no room for: the oldest changes, and the values that older ones replaced.
     pub(crate) fn push(&mut self, entry: Entry) {
         self.0.insert(0, entry);
         self.0.truncate(MOST);
-        let mut size = 0;
-        let kept = self.0.iter().skip(1).take_while(|entry| {
-            size += entry.to_json().to_string().len();
-            size <= BUDGET
-        });
-        let kept = kept.count() + 1;
+        let (mut size, mut names) = (0, 0);
+        let mut kept = 1;
+        for entry in self.0.iter_mut().skip(1) {
+            size += entry.size();
+            if size > BUDGET {
+                entry.undo = None;
+            }
+            if entry.undo.is_none() {
+                names += entry.size();
+            }
+            if names > BUDGET {
+                break;
+            }
+            kept += 1;
+        }
         self.0.truncate(kept);
     }
 
@@ -235,13 +248,30 @@ mod tests {
             let text = format!(r#"{{"n":"{}"}}"#, number.to_string().repeat(700));
             Document::parse(text.as_bytes()).unwrap()
         };
-        let history = history(1..=9, large);
-        assert_eq!(history.entries().len(), 3);
-        assert!(history.at(6, (9, &large(9))).unwrap() == large(6));
-        let huge = Entry::new((9, Some(&large(9999))), (10, &document(1)), ("root", "set"), 0);
+        let history = history(1..=15, large);
+        // Who changed what is still there where the values are not.
+        assert_eq!(history.entries().len(), 10);
+        assert_eq!(history.entries()[9].keys, ["n"]);
+        assert!(history.at(13, (15, &large(15))).unwrap() == large(13));
+        assert!(history.at(10, (15, &large(15))).is_none());
+        let huge = Entry::new((15, Some(&large(9999))), (16, &document(1)), ("root", "set"), 0);
         let mut history = history.clone();
         history.push(huge);
-        assert_eq!(history.entries()[0].revision, 10);
+        assert_eq!(history.entries()[0].revision, 16);
+        // Long names have no end either.
+        let named = |number: u64| {
+            let text = format!(r#"{{"{}":{number}}}"#, "n".repeat(1500));
+            Document::parse(text.as_bytes()).unwrap()
+        };
+        for number in 17..30 {
+            history.push(Entry::new(
+                (number - 1, Some(&named(number - 1))),
+                (number, &named(number)),
+                ("root", "set"),
+                0,
+            ));
+        }
+        assert_eq!(history.entries().len(), 2);
     }
 
     #[test]

@@ -52,6 +52,84 @@ fn a_stale_copy_does_not_revert_a_change() {
 }
 
 #[test]
+fn a_program_that_goes_on_from_its_stale_copy_reverts_nothing() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    let mut stale = Document::parse(device.on_boot().as_bytes()).unwrap();
+    for number in 0..5 {
+        copies.set(&path(&format!("set.s{number}")), "1", "root").unwrap();
+        stale
+            .set(&path(&format!("mine.m{number}")), Value::from(number))
+            .unwrap();
+        // The second time it says nothing new.
+        for _ in 0..2 {
+            device.edit(stale.to_text());
+            copies.import();
+            for number in 0..=number {
+                let is_there =
+                    |name: &str| copies.accepted().get(&path(&format!("{name}{number}"))).is_some();
+                assert!(
+                    is_there("set.s") && is_there("mine.m"),
+                    "{number}: {}",
+                    device.on_boot()
+                );
+            }
+            assert!(copies.problem().contains("set.s0"), "{}", copies.problem());
+        }
+    }
+}
+
+#[test]
+fn a_stale_copy_does_not_revert_a_change_from_before_a_restart() {
+    let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a"}"#);
+    let stale = {
+        let mut copies = device.start();
+        let stale = device.on_boot();
+        copies.set(&path("ntpServers"), "\"b\"", "root").unwrap();
+        stale
+    };
+    let mut copies = device.start();
+    device.edit(stale.replace("kitchen", "cellar"));
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), Some("b")));
+    assert!(copies.problem().contains("changed since: ntpServers;"));
+}
+
+#[test]
+fn what_is_taken_out_of_the_newest_copy_is_taken_out() {
+    let device = Device::with(r#"{"hostname":"kitchen"}"#);
+    let mut copies = device.start();
+    copies.set(&path("ntpServers"), "\"a\"", "root").unwrap();
+    copies.set(&path("mine"), "1", "root").unwrap();
+    let mut edited = copies.accepted().clone();
+    edited.unset(&path("ntpServers")).unwrap();
+    edited.set(&path("hostname"), Value::from("cellar")).unwrap();
+    device.edit(edited.to_text());
+    copies.import();
+    assert_eq!((hostname(&copies), ntp(&copies)), (Some("cellar"), None));
+    assert_eq!(copies.problem(), "");
+}
+
+#[test]
+fn a_secret_as_it_is_shown_is_no_secret() {
+    let device = Device::with(r#"{"deviceApiKey":"s3cret","mine":{"password":"s3cret"}}"#);
+    let mut copies = device.start();
+    for (key, value) in [("deviceApiKey", r#""…""#), ("mine", r#"{"password":"…"}"#)] {
+        let error = copies.set(&path(key), value, "root").unwrap_err();
+        assert!(error.to_string().contains("is not shown"), "{error}");
+    }
+    let shown = copies.accepted().shown_whole().to_string();
+    device.edit(shown);
+    copies.import();
+    for key in ["deviceApiKey", "mine.password"] {
+        assert_eq!(
+            copies.accepted().get(&path(key)).and_then(Value::as_str),
+            Some("s3cret")
+        );
+    }
+}
+
+#[test]
 fn half_of_an_edit_that_is_taken_for_stale_can_be_put_back() {
     let device = Device::with(r#"{"hostname":"kitchen","ntpServers":"a","mine":1}"#);
     let mut copies = device.start();
