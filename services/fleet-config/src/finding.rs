@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use fleet_base::secret::REDACTED;
 use serde_json::{Map, Value};
 
 use crate::config::{is_development, ssh_keys, udev_rules};
@@ -116,6 +117,17 @@ fn walk(
         }
         let path = above.child(name);
         let dotted = path.to_string();
+        if !key::is_group(&dotted)
+            && let Some(path) = redacted(&path, value)
+        {
+            let rule = "that is what stands for a secret that is not shown; give the secret itself, or leave the key out";
+            findings.push(Finding {
+                path,
+                entry: None,
+                verdict: Verdict::Bad(Refusal::of(REDACTED, rule)),
+            });
+            continue;
+        }
         let mut found = |entry, verdict| {
             findings.push(Finding {
                 path: path.clone(),
@@ -159,6 +171,21 @@ fn walk(
             }
             (None, other) if key::is_group(&dotted) => found(None, Verdict::NotAnObject(kind(other))),
             (None, _) => found(None, Verdict::Unknown(key::nearest(&dotted))),
+        }
+    }
+}
+
+/// The key whose secret was saved as people see it, in a copy of what `fleet config` shows: this one, or one below it.
+fn redacted(path: &KeyPath, value: &Value) -> Option<KeyPath> {
+    let is_redacted = |value: &Value| value.as_str() == Some(REDACTED);
+    match value {
+        Value::Object(inner) => {
+            let mut inner = inner.iter();
+            inner.find_map(|(name, value)| redacted(&path.child(name), value))
+        }
+        Value::Array(values) if values.iter().any(is_redacted) => key::is_secret(path).then(|| path.clone()),
+        value => {
+            (is_redacted(value) && (key::is_secret(path) || path.is_below_secret())).then(|| path.clone())
         }
     }
 }

@@ -221,8 +221,14 @@ pub(crate) fn is_secret(path: &KeyPath) -> bool {
 
 /// Other software keeps its secrets under names of its own; better one hidden too many than one shown.
 pub(crate) fn sounds_secret(name: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let name = name.to_ascii_lowercase();
+    let words = words(name);
+    if ["pass", "pwd", "pin", "auth", "jwt", "bearer"]
+        .iter()
+        .any(|word| words.iter().any(|named| named == word))
+    {
+        return true;
+    }
+    let name = words.concat();
     [
         "password",
         "passwd",
@@ -231,6 +237,8 @@ pub(crate) fn sounds_secret(name: &str) -> bool {
         "token",
         "apikey",
         "privatekey",
+        "privkey",
+        "accesskey",
         "psk",
         "presharedkey",
         "credential",
@@ -239,9 +247,55 @@ pub(crate) fn sounds_secret(name: &str) -> bool {
     .any(|sound| name.contains(sound))
 }
 
+/// The words of a name, in lower case: of `simPin`, `sim-pin` or `SIM_PIN`, `sim` and `pin`.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for character in name.chars() {
+        let is_upper = character.is_ascii_uppercase();
+        if !character.is_ascii_alphanumeric() || (is_upper && was_lower) {
+            words.push(String::new());
+        }
+        was_lower = character.is_ascii_lowercase();
+        if let Some(word) = words.last_mut()
+            && character.is_ascii_alphanumeric()
+        {
+            word.push(character.to_ascii_lowercase());
+        }
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for name in [
+            "apiKey",
+            "sim_pin",
+            "simPin",
+            "PIN",
+            "smtp-pass",
+            "jwt",
+            "proxyAuth",
+            "privKey",
+            "AccessKey",
+        ] {
+            assert!(sounds_secret(name), "{name}");
+        }
+        for name in [
+            "pinctrl",
+            "spin",
+            "author",
+            "compass",
+            "publicKey",
+            "pingInterval",
+        ] {
+            assert!(!sounds_secret(name), "{name}");
+        }
+    }
 
     #[test]
     fn every_key_is_there_once_and_no_key_is_a_group() {

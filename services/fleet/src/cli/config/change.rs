@@ -19,22 +19,51 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `fleet config set KEY VALUE`. `-` reads the value from standard input, so that a secret is in no process list.
 pub(in crate::cli) async fn set(key: &str, value: &str, json: bool) -> Result<Exit, Failure> {
+    refuse_entry(key)?;
     let value = if value == "-" {
-        standard_input()?
+        let given = standard_input()?;
+        if given.is_empty() {
+            // What was to write it has failed, more often than not.
+            return Err(Failure::new(
+                Exit::InvalidData,
+                format!(
+                    "standard input is empty; `fleet config unset {key}` removes a key, and '\"\"' is an empty text"
+                ),
+            ));
+        }
+        given
     } else {
         value.to_owned()
     };
-    let value: Value = serde_json::from_str(&value).unwrap_or(Value::String(value));
-    if value.is_null() {
+    // As it was given: the device is strict, no name twice.
+    let value = match serde_json::from_str::<Value>(&value) {
+        Ok(_) => value,
+        Err(_) => Value::String(value).to_string(),
+    };
+    if value.trim() == "null" {
         eprintln!("fleet: null means that the key is not set; the word is '\"null\"', with both quotes");
     }
     let change = Change::open().await?;
-    let revision = change.config.set(key, &value.to_string()).await.map_err(failed)?;
+    let revision = change.config.set(key, &value).await.map_err(failed)?;
     change.tell_key(key, revision, json).await
+}
+
+/// Refuses what the report calls an entry of a key: it is not the name of one.
+fn refuse_entry(key: &str) -> Result<(), Failure> {
+    let Some((whole, _)) = key.split_once('[') else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        Exit::Usage,
+        format!(
+            "{key} is an entry of {whole}, and no key: set {whole} as a whole, or an entry that has a name as {whole}.NAME"
+        ),
+    ))
 }
 
 /// `fleet config unset KEY`.
 pub(in crate::cli) async fn unset(key: &str, json: bool) -> Result<Exit, Failure> {
+    refuse_entry(key)?;
     let change = Change::open().await?;
     let revision = change.config.unset(key).await.map_err(failed)?;
     change.tell_key(key, revision, json).await
