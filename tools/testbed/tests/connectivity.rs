@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::{Device, Http, Link, Tier};
 
-/// The published file, as one line: level, reason, status.
-const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
+/// The published file, as one line: level, reason, status, and what was done about it, which is nothing.
+const VERDICT: &str =
+    "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 
 /// NetworkManager notices a lost carrier after some seconds, and asks the check's address every 60.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +56,23 @@ fn a_restart_of_networkmanager_or_of_the_bus_is_survived() -> Result<()> {
     device
         .run("systemctl show -P NRestarts fleet-watch fleet-config | sort -u | grep .")?
         .says("0")?;
+
+    // Killed: that is said, and systemd starts it again.
+    let said = "journalctl -b -u fleet-watch -o cat | grep -c network-manager-down";
+    let once = device.run(said)?.text();
+    let pid = "systemctl show -P MainPID NetworkManager";
+    let before = device.run(pid)?.text();
+    device
+        .run("systemctl kill --signal=KILL NetworkManager")?
+        .succeeds()?;
+    device.soon(
+        PATIENCE,
+        &format!("[ $({pid}) != {before} ] && systemctl is-active NetworkManager"),
+        "active",
+    )?;
+    device.soon(PATIENCE, uri, r#"s "http://check.example/""#)?;
+    device.soon(PATIENCE, VERDICT, "internet none online")?;
+    device.run(&format!("[ $({said}) -gt {once} ]"))?.succeeds()?;
 
     device.run("systemctl restart dbus")?.succeeds()?;
     device.soon(PATIENCE, "systemctl is-system-running", "running")?;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use testbed::{Device, Dhcp, Dns, Http, Link, SECOND_ADDRESS, Switch, Tier};
 
-/// The device's level, reason and status.
-const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
+/// The device's level, reason and status, and what was done about it: nothing, because it is upstream or has not held.
+const VERDICT: &str =
+    "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 /// Every uplink: its name, level, reason, and what is at fault on it.
 const UPLINKS: &str = "jq -r '[.uplinks[] | ([.interface, .level, .reason] + [.problems[] | .reason, .subject]) | \
                        join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
@@ -434,10 +435,9 @@ fn a_thousand_flaps_leave_the_right_state_and_a_short_journal() -> Result<()> {
     let lines: u64 = lines.text().parse()?;
     assert!(lines < 60, "{lines} lines in the journal");
     let after: u64 = device.run(memory)?.text().parse()?;
-    assert!(
-        after < before + (1 << 20),
-        "memory grew from {before} to {after} bytes"
-    );
+    println!("PSS of fleet-watch: {before} KiB, {after} KiB after the flaps");
+    // Pages of code that were not used before count too.
+    assert!(after < before + 256, "memory grew from {before} to {after} KiB");
     device.run("systemctl show -P NRestarts fleet-watch")?.says("0")?;
     Ok(())
 }

@@ -210,6 +210,21 @@ fn soon(device: &mut Device, server: &Server, verdict: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the tunnel is called silent, which it is until OpenVPN begins anew, for the `time`th time.
+fn is_silent(device: &mut Device, time: u32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = String::new();
+    while !seen.contains("vpn-silent") {
+        ensure!(Instant::now() < deadline, "never silent: {seen}");
+        seen.push_str(&device.run(VERDICT)?.text());
+        sleep(Duration::from_millis(200));
+    }
+    device
+        .run("journalctl MESSAGE_ID=c29560301a024f1e8501428f8f5f1713 -o cat | grep -c 'vpn-silent'")?
+        .says(&time.to_string())?;
+    Ok(())
+}
+
 #[test]
 fn a_tunnel_is_honestly_reported() -> Result<()> {
     let server = Server::new("honest")?;
@@ -253,19 +268,23 @@ fn a_tunnel_is_honestly_reported() -> Result<()> {
     device.run("systemctl restart fleet-watch")?.succeeds()?;
     soon(&mut device, &server, UP)?;
 
-    // The server is stuck: nothing comes in any more.
+    // The server is stuck, and nothing comes in any more.
     server.signal(&device, "STOP")?;
-    let deadline = Instant::now() + PATIENCE;
-    let mut seen = String::new();
-    while !seen.contains("vpn-silent") {
-        ensure!(Instant::now() < deadline, "never silent: {seen}");
-        seen.push_str(&device.run(VERDICT)?.text());
-        sleep(Duration::from_millis(200));
-    }
-    device
-        .run("journalctl MESSAGE_ID=c29560301a024f1e8501428f8f5f1713 -o cat | grep -c 'vpn-silent'")?
-        .says("1")?;
+    is_silent(&mut device, 1)?;
     server.signal(&device, "CONT")?;
+    soon(&mut device, &server, UP)?;
+
+    // It is well, and what is between drops everything.
+    let drop = "-p udp -m multiport --ports 1194 -j DROP";
+    device
+        .world()
+        .run(&format!("iptables -I INPUT {drop} && iptables -I OUTPUT {drop}"))?
+        .succeeds()?;
+    is_silent(&mut device, 2)?;
+    device
+        .world()
+        .run(&format!("iptables -D INPUT {drop} && iptables -D OUTPUT {drop}"))?
+        .succeeds()?;
     soon(&mut device, &server, UP)?;
 
     // The server is gone.
