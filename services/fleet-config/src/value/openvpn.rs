@@ -54,7 +54,7 @@ impl OpenVpnConfig {
     }
 
     /// What OpenVPN reads: the configuration, and what the product adds where it says nothing. `device` is a number that
-    /// differs between devices, so that not all of them come back in the same second.
+    /// differs between devices: ten thousand that lose their server at once come back over a quarter of a minute.
     #[must_use]
     pub fn render(&self, device: u32) -> Secret<String> {
         let mut text = self.text.expose().clone();
@@ -64,7 +64,7 @@ impl OpenVpnConfig {
         }
         if !self.has_connect_retry {
             // After five tries a remote, the pause doubles up to the second number.
-            let _ = writeln!(text, "connect-retry {} {}", 5 + device % 6, 300 + device % 120);
+            let _ = writeln!(text, "connect-retry {} {}", 5 + device % 16, 300 + device % 120);
         }
         if !self.has_timeout {
             // An address that does not answer costs ten seconds, not minutes: there may be IPv6 that leads nowhere.

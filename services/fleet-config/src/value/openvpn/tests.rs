@@ -28,7 +28,7 @@ fn is_put_together_anew() {
         format!(
             "client\ndev fleet-vpn\ndev-type tun\nremote vpn.example 1194 udp\ntls-version-min 1.2\n\
              verify-x509-name \"C=DE, CN=vpn server\" subject\nreneg-sec 0\n<connection>\nremote b.example 443 tcp\n\
-             connect-retry 2 9\n</connection>\n{CA}{CERT}{KEY}ping 25\nping-restart 60\nconnect-retry 6 307\n\
+             connect-retry 2 9\n</connection>\n{CA}{CERT}{KEY}ping 25\nping-restart 60\nconnect-retry 12 307\n\
              server-poll-timeout 10\n"
         )
     );
