@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// chronyd notices a clock that somebody else has set after some answers, and those are a minute or more apart.
 const LONG_PATIENCE: Duration = Duration::from_secs(1200);
 const DAY: u64 = 86_400;
+const RECHECK: &str =
+    "busctl call org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Recheck";
 
 fn boot(clock: &str) -> Result<Device> {
     let mut device = Device::boot(Tier::Qemu)
@@ -83,7 +85,7 @@ fn check_over_tls(device: &mut Device) -> Result<()> {
         .world()
         .run(&format!(
             "cd {folder} && cat >tls.pem <<END\n{made}\nEND\nprintf fleet >check
-             (setsid openssl s_server -accept 443 -cert tls.pem -WWW </dev/null >s_server.log 2>&1 &)"
+             (setsid openssl s_server -accept 443 -cert tls.pem -WWW </dev/null >s_server.log 2>&1 & echo $! >s_server.pid)"
         ))?
         .succeeds()?;
     device
@@ -156,8 +158,23 @@ fn a_clock_that_is_ten_years_ahead() -> Result<()> {
     let (stepped, right) = (now(&mut device)?, world_now(&device)?);
     ensure!(stepped.abs_diff(right) < 120, "{stepped}, right is {right}");
 
-    // Somebody sets it wrong, long after the first updates.
-    device.run("date -u -s 2031-01-01")?.succeeds()?;
+    // Somebody sets it wrong, long after the first updates, while a check is under way.
+    let server = device.own_run().directory().join("s_server.pid");
+    let signal = |device: &Device, name: &str| {
+        device
+            .world()
+            .run(&format!("kill -{name} $(cat {})", server.display()))?
+            .succeeds()
+            .map(drop)
+    };
+    signal(&device, "STOP")?;
+    device
+        .run(&format!(
+            "systemd-run --quiet {RECHECK} && sleep 2 && date -u -s 2031-01-01"
+        ))?
+        .succeeds()?;
+    signal(&device, "CONT")?;
+    soon(&mut device, "dns clock-wrong offline")?;
     // What chronyd does by itself in some minutes.
     device.run("chronyc burst 4/8")?.succeeds()?;
     let year = device.world().run("date -u +%Y")?.text();

@@ -1,13 +1,14 @@
 //! What it costs to know how far the device reaches: the time from NetworkManager's signal to the published verdict, against
 //! a program that does the least, and memory over many changes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use testbed::{Device, Tier};
+use testbed::{Device, Dns, Http, Link, Switch, Tier};
 
 use super::example::{Example, microseconds};
 use super::ratio;
@@ -31,9 +32,21 @@ pub(super) struct Connectivity {
     bare: u64,
     /// KiB of fleet-watch after the first changes and after all.
     memory: [u64; 2],
+    /// Milliseconds from a fault, or from the change after it, to the verdict that tells it; in the order of [`FAULTS`].
+    shown: Vec<u64>,
     /// Bytes a month at rest on a metered uplink, the check included.
     month: u64,
 }
+
+/// What goes wrong, the verdict that tells it, and how long that may take, seconds.
+const FAULTS: [(&str, &str, u32); 4] = [
+    ("carrier", "none no-carrier", 10),
+    ("gateway", "address gateway-silent", 10),
+    ("DNS", "gateway resolver-silent", 40),
+    ("internet", "dns check-timeout", 40),
+];
+const VERDICT: &str = "jq -r '[.level, .reason] | join(\" \")' /run/fleet/connectivity.json";
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Measures in a container.
 pub(super) fn measure(checkout: &Path, transitions: u32, rest: u64) -> anyhow::Result<Connectivity> {
@@ -61,8 +74,43 @@ pub(super) fn measure(checkout: &Path, transitions: u32, rest: u64) -> anyhow::R
         ours,
         bare,
         memory: [first, last],
+        shown: shown()?,
         month: month(Duration::from_secs(rest.max(ROUND)))?,
     })
+}
+
+/// Makes the faults, one at a time. The cable is pulled; the others are there when the connection is activated again, which
+/// is the change that has them looked for.
+fn shown() -> anyhow::Result<Vec<u64>> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    eprintln!("bench: how soon a fault shows, about two minutes");
+    let mut times = Vec::new();
+    for (name, verdict, _) in FAULTS {
+        let start;
+        match name {
+            "gateway" => device.world().gateway(Switch::Off)?,
+            "DNS" => device.world().dns(Dns::Silent)?,
+            "internet" => device.world().http(Http::Silent)?,
+            _ => {}
+        }
+        if name == "carrier" {
+            start = Instant::now();
+            device.world().link(Link::Down)?;
+        } else {
+            device
+                .run("nmcli --wait 0 connection up 'Wired connection 1'")?
+                .succeeds()?;
+            start = Instant::now();
+        }
+        device.soon(PATIENCE, VERDICT, verdict)?;
+        times.push(u64::try_from(start.elapsed().as_millis())?);
+        device.world().link(Link::Up)?;
+        device.world().gateway(Switch::On)?;
+        device.world().dns(Dns::Ok)?;
+        device.world().http(Http::Ok)?;
+        device.soon(PATIENCE, VERDICT, "internet none")?;
+    }
+    Ok(times)
 }
 
 /// Counts the bytes of some rounds on a metered uplink, without those that pass there anyway.
@@ -118,6 +166,7 @@ impl Connectivity {
             ours,
             bare,
             memory: [first, last],
+            shown,
             month,
         } = self;
         println!();
@@ -129,6 +178,11 @@ impl Connectivity {
         );
         println!("memory of its own after {FIRST} changes           {first:>6} KiB");
         println!("  after {transitions} more                      {last:>8} KiB");
+        for ((name, _, wanted), milliseconds) in FAULTS.iter().zip(shown) {
+            println!(
+                "a fault of {name:<9} shows after         {milliseconds:>8} ms          wanted is at most {wanted} s"
+            );
+        }
         println!("bytes a month at rest, metered uplink      {month:>8}");
     }
 
@@ -140,6 +194,7 @@ impl Connectivity {
             "bare_us": self.bare,
             "verdict_of_bare": ratio(self.ours, self.bare),
             "memory_kib": self.memory,
+            "fault_shown_ms": FAULTS.iter().zip(&self.shown).map(|((name, ..), time)| (*name, *time)).collect::<BTreeMap<_, _>>(),
             "metered_bytes_a_month": self.month,
         })
     }
