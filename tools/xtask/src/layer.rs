@@ -11,6 +11,7 @@ mod crates;
 mod loader;
 mod packaged;
 mod parse;
+mod product;
 mod proof;
 mod recipe;
 mod reference;
@@ -198,10 +199,11 @@ fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> 
             report.add("oelint-adv", oelint(&venv, &top).into());
             report.add("kas files", kas_files(&venv, &top).into());
             report.add("kas menu", kas_menu(&venv, &top).into());
+            report.add("kas file of a product", product::check(&venv, &top).into());
         }
         Err(error) => {
             let text = format!("{error:#}");
-            for name in ["oelint-adv", "kas files", "kas menu"] {
+            for name in ["oelint-adv", "kas files", "kas menu", "kas file of a product"] {
                 report.add(name, Outcome::Failed(text.clone()));
             }
         }
