@@ -8,6 +8,7 @@ mod cases;
 mod compatible;
 mod counterparts;
 mod crates;
+mod kernel;
 mod loader;
 mod packaged;
 mod parse;
@@ -192,6 +193,7 @@ fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> 
     report.add("files of both images", reference::check(&top, image).into());
     report.add("packages of both images", counterparts::check(&top).into());
     report.add("boards", boards::check(&top).into());
+    report.add("kernel fragments", kernel::check(&top).into());
     report.add("environment of GRUB", loader::check(&top).into());
     report.add("recipe version", recipe::check_version(&top).into());
     match Venv::ensure(report.steps, &top) {
