@@ -9,6 +9,7 @@ mod compatible;
 mod counterparts;
 mod crates;
 mod kernel;
+mod licences;
 mod loader;
 mod packaged;
 mod parse;
@@ -188,6 +189,7 @@ pub fn check(steps: &Steps) -> anyhow::Result<Count> {
 fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> {
     let top = checkout()?;
     report.add("crates list", crates::check(&top).into());
+    report.add("licences of crates", licences::check(&top).into());
     report.add("packaged files", packaged::check(&top).into());
     report.add("enabled units", packaged::check_units(&top).into());
     report.add("files of both images", reference::check(&top, image).into());
