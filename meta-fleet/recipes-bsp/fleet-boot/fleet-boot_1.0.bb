@@ -21,6 +21,8 @@ SRC_URI = "file://grub.cfg.in \
            file://boot.env \
            file://fw_env.config"
 S = "${UNPACKDIR}"
+# Not S: what is made has names of what it is made from.
+B = "${WORKDIR}/build"
 
 inherit deploy features_check kernel-arch
 
@@ -61,10 +63,12 @@ do_compile() {
         mkenvimage -r -s 0x1000 -o ${B}/fleet-env.img ${S}/boot.env
     else
         # GRUB wants 1024 bytes, the rest of them #. It is on the boot partition: nothing is in the gap.
-        { cat ${S}/grub.env; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 > ${B}/grub.env
+        printf '%1024s' '' | tr ' ' '#' | cat ${S}/grub.env - | head -c 1024 > ${B}/grub.env
         truncate -s 4096 ${B}/fleet-env.img
     fi
 }
+
+do_compile[cleandirs] = "${B}"
 
 do_install() {
     if [ "${FLEET_LOADER}" = "u-boot" ]; then

@@ -4,8 +4,15 @@ the privileged helper and the fleet command line, one that looks into certificat
 D-Bus policies, users, defaults."
 HOMEPAGE = "https://fleetos.example"
 SECTION = "base"
-LICENSE = "Apache-2.0"
-LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+# Ours, and of the crates that are linked into the executables; `cargo xtask layer-check` holds it against Cargo.lock.
+LICENSE = "Apache-2.0 & BSD-3-Clause & ISC & MIT & Unicode-3.0 & Zlib"
+# nooelint: oelint.var.licenseremotefile
+LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
+                    file://${COMMON_LICENSE_DIR}/BSD-3-Clause;md5=550794465ba0ec5312d6919e203a55f9 \
+                    file://${COMMON_LICENSE_DIR}/ISC;md5=f3b90e78ea0cffb20bf5cca7947a896d \
+                    file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302 \
+                    file://${COMMON_LICENSE_DIR}/Unicode-3.0;md5=548c7e11b6a9486e064814cf1c708e5b \
+                    file://${COMMON_LICENSE_DIR}/Zlib;md5=87f239f408daca8a157858e192597633"
 
 # For fleet-certificate, which looks into certificates and links the image's OpenSSL; no other process of ours does.
 DEPENDS = "openssl"

@@ -8,8 +8,12 @@ mod cases;
 mod compatible;
 mod counterparts;
 mod crates;
+mod kernel;
+mod licences;
+mod loader;
 mod packaged;
 mod parse;
+mod product;
 mod proof;
 mod recipe;
 mod reference;
@@ -185,21 +189,25 @@ pub fn check(steps: &Steps) -> anyhow::Result<Count> {
 fn lint(report: &mut Report<'_>, image: reference::Image) -> anyhow::Result<()> {
     let top = checkout()?;
     report.add("crates list", crates::check(&top).into());
+    report.add("licences of crates", licences::check(&top).into());
     report.add("packaged files", packaged::check(&top).into());
     report.add("enabled units", packaged::check_units(&top).into());
     report.add("files of both images", reference::check(&top, image).into());
     report.add("packages of both images", counterparts::check(&top).into());
     report.add("boards", boards::check(&top).into());
+    report.add("kernel fragments", kernel::check(&top).into());
+    report.add("environment of GRUB", loader::check(&top).into());
     report.add("recipe version", recipe::check_version(&top).into());
     match Venv::ensure(report.steps, &top) {
         Ok(venv) => {
             report.add("oelint-adv", oelint(&venv, &top).into());
             report.add("kas files", kas_files(&venv, &top).into());
             report.add("kas menu", kas_menu(&venv, &top).into());
+            report.add("kas file of a product", product::check(&venv, &top).into());
         }
         Err(error) => {
             let text = format!("{error:#}");
-            for name in ["oelint-adv", "kas files", "kas menu"] {
+            for name in ["oelint-adv", "kas files", "kas menu", "kas file of a product"] {
                 report.add(name, Outcome::Failed(text.clone()));
             }
         }

@@ -19,6 +19,8 @@ def read(names):
         problems.append(f'{label}: {error}')
         return None
     problems.extend(f'{label}: includes a file of {repo}, which needs a checkout' for repo in missing)
+    if 'defaults' in config:
+        problems.append(f'{label}: defaults would be for the repositories of a product that includes this, too')
     locked = config.get('overrides', {}).get('repos', {})
     for repo, settings in config.get('repos', {}).items():
         if 'url' not in (settings or {}):

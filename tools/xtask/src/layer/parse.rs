@@ -10,6 +10,9 @@ use super::{Outcome, Report, cases};
 /// The kas file of `cargo xtask layer-check` without arguments: the machine of `kas.yml`, with the example of a product.
 pub(super) const DEFAULT: &str = "docs/example/kas.yml";
 
+/// The option with which testimage runs in an image.
+const TESTIMAGE: &str = "kas/testimage.yml";
+
 /// What is asked for a kas file.
 #[derive(Clone, Copy)]
 pub(super) struct Depth {
@@ -62,7 +65,7 @@ pub(super) fn check(report: &mut Report<'_>, top: &Path, file: &str, depth: Dept
         "parsing with BitBake for {file}: a few minutes the first time"
     ));
     let seen = Seen::now(top);
-    let commands: Vec<String> = names.iter().map(|name| command(name, product, top)).collect();
+    let commands: Vec<String> = names.iter().map(|name| command(name, file, top)).collect();
     let sections = match bitbake.session(&commands) {
         Ok(sections) => sections,
         Err(error) => {
@@ -95,15 +98,19 @@ fn shown(names: &[&str], sections: &[Section]) -> bool {
         .all(|(_, section)| matches!(section.quiet(str::to_owned), Outcome::Passed(_)))
 }
 
+/// What testimage waits for the login on is the last of these, and only the first has a console (kas/testimage.yml).
+const ONE_CONSOLE: &str = r#"consoles=$(bitbake-getvar --quiet --value -r fleet-image-dev SERIAL_CONSOLES) && { test $(echo "$consoles" | wc -w) = 1 || { echo "ERROR: testimage would wait for a login on the last of $consoles"; false; }; } && "#;
+
 /// The shell command of a part of the session.
-fn command(name: &str, product: bool, top: &Path) -> String {
+fn command(name: &str, file: &str, top: &Path) -> String {
     match name {
         "parse" => "bitbake -p".to_owned(),
         // Figures are those of fleet-image, which therefore comes last.
         "providers" => format!(
-            "bitbake -g fleet-image-dev{} && bitbake -g fleet-image && echo machine $(bitbake-getvar --quiet --value MACHINE) \
+            "{}bitbake -g fleet-image-dev{} && bitbake -g fleet-image && echo machine $(bitbake-getvar --quiet --value MACHINE) \
              && echo recipes $(grep -c . pn-buildlist) && echo tasks $(grep -c 'label=' task-depends.dot)",
-            if product { " pump-image" } else { "" }
+            if file.contains(TESTIMAGE) { ONE_CONSOLE } else { "" },
+            if file == DEFAULT { " pump-image" } else { "" }
         ),
         "dry run" => "bitbake -n fleet-image".to_owned(),
         _ => format!(

@@ -69,17 +69,18 @@ pub(super) fn values(recipe: &str, variable: &str) -> Vec<String> {
 /// The lines of a shell function of the recipe, without comments.
 pub(super) fn function(top: &Path, name: &str) -> anyhow::Result<Vec<String>> {
     let (path, text) = read(top)?;
-    let start = format!("{name}() {{\n");
-    let body = text
-        .split_once(&start)
-        .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .with_context(|| format!("{} has no function {name}", path.display()))?
-        .0;
+    let body = body(&text, name).with_context(|| format!("{} has no function {name}", path.display()))?;
     Ok(body
         .lines()
         .map(|line| line.trim().to_owned())
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect())
+}
+
+/// What is between the braces of a shell function in the text of a recipe.
+pub(super) fn body<'a>(recipe: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = recipe.split_once(&format!("\n{name}() {{\n"))?;
+    rest.split_once("\n}\n").map(|(body, _)| body)
 }
 
 /// A path of the recipe, with oe-core's variables as they are on a merged /usr (bitbake.conf).
