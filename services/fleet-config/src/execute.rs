@@ -167,17 +167,15 @@ impl Device {
         effects: &mut Effects,
     ) -> Result<Effect, String> {
         let helper = HelperProxy::new(&self.connection);
-        helper.set_hostname(name.as_str()).await.map_err(helper_error)?;
-        let peer = |error| peer("systemd-hostnamed", &error);
-        let hostnamed = HostnameProxy::new(&self.connection);
-        let in_force = hostnamed.hostname().await.map_err(peer)?;
-        effects.hostname_in_force = Hostname::try_from(in_force.as_str()).ok();
-        if in_force != name.as_str() {
-            return Err(format!(
-                "the host name stays \"{}\": /etc/hostname of the image overrides it",
-                in_force.escape_debug()
-            ));
+        // It reads the name back, and fails if that is another one.
+        if let Err(error) = helper.set_hostname(name.as_str()).await {
+            let in_force = HostnameProxy::new(&self.connection).hostname().await;
+            effects.hostname_in_force = in_force
+                .ok()
+                .and_then(|name| Hostname::try_from(name.as_str()).ok());
+            return Err(helper_error(error));
         }
+        effects.hostname_in_force = Some(name.clone());
         known.hostname = Some(name);
         Ok(Effect::Done)
     }
