@@ -155,8 +155,8 @@ impl Device {
     fn write(&self, file: File, content: &str) -> Result<(), String> {
         let path = self.folder.join(file.path());
         make_folder(&path).map_err(|error| error.to_string())?;
-        file::write(&path, content.as_bytes(), 0o644, Durability::Volatile)
-            .map(|_| ())
+        // The plan has it only because the file is another one.
+        file::replace(&path, content.as_bytes(), 0o644, Durability::Volatile)
             .map_err(|error| error.to_string())
     }
 
