@@ -96,14 +96,15 @@ async fn set_limit(
         // It was never changed.
         (WatchdogLimit::Image, None) => return Ok(()),
     };
-    let now = systemd.time_span(property).await.map_err(asked)?;
-    if span != now {
-        if limit != WatchdogLimit::Image {
-            memory.keep(property, &now.to_string()).map_err(kept)?;
+    if before.is_none() {
+        let now = systemd.time_span(property).await.map_err(asked)?;
+        if span == now {
+            return Ok(());
         }
-        systemd.set_time_span(property, span).await.map_err(asked)?;
-        log::info!("{property} is {} s", span / 1_000_000);
+        memory.keep(property, &now.to_string()).map_err(kept)?;
     }
+    systemd.set_time_span(property, span).await.map_err(asked)?;
+    log::info!("{property} is {} s", span / 1_000_000);
     if limit == WatchdogLimit::Image {
         memory.forget(property).map_err(kept)?;
     }
