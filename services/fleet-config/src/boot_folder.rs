@@ -68,6 +68,9 @@ impl BootFolder {
         .union(AddWatchFlags::IN_MOVE_SELF)
         .union(AddWatchFlags::IN_ONLYDIR);
 
+    /// Of a file's content.
+    const CONTENT: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CLOSE_WRITE);
+
     /// Watches a folder that may not be there yet, for changes of `document` and of what is in `folders`, all names in
     /// it. Must be called inside a tokio runtime.
     ///
@@ -138,8 +141,13 @@ impl BootFolder {
             }
             changed = mounted(self.mounts.as_ref()) => { changed?; None }
         };
-        // A folder that was replaced or mounted over is another one under the same name.
-        let replaced = self.renew();
+        // A folder that was replaced or mounted over is another one under the same name. What is written into a file of
+        // it leaves it where it is.
+        let is_content = |event: &InotifyEvent| Self::CONTENT.contains(event.mask);
+        let only_content = events
+            .as_ref()
+            .is_some_and(|events| events.iter().all(is_content));
+        let replaced = !only_content && self.renew();
         let counts = events.is_some_and(|events| events.iter().any(|event| self.counts(event)));
         Ok(replaced || counts)
     }

@@ -155,8 +155,8 @@ impl Device {
     fn write(&self, file: File, content: &str) -> Result<(), String> {
         let path = self.folder.join(file.path());
         make_folder(&path).map_err(|error| error.to_string())?;
-        file::write(&path, content.as_bytes(), 0o644, Durability::Volatile)
-            .map(|_| ())
+        // The plan has it only because the file is another one.
+        file::replace(&path, content.as_bytes(), 0o644, Durability::Volatile)
             .map_err(|error| error.to_string())
     }
 
@@ -167,17 +167,15 @@ impl Device {
         effects: &mut Effects,
     ) -> Result<Effect, String> {
         let helper = HelperProxy::new(&self.connection);
-        helper.set_hostname(name.as_str()).await.map_err(helper_error)?;
-        let peer = |error| peer("systemd-hostnamed", &error);
-        let hostnamed = HostnameProxy::new(&self.connection);
-        let in_force = hostnamed.hostname().await.map_err(peer)?;
-        effects.hostname_in_force = Hostname::try_from(in_force.as_str()).ok();
-        if in_force != name.as_str() {
-            return Err(format!(
-                "the host name stays \"{}\": /etc/hostname of the image overrides it",
-                in_force.escape_debug()
-            ));
+        // It reads the name back, and fails if that is another one.
+        if let Err(error) = helper.set_hostname(name.as_str()).await {
+            let in_force = HostnameProxy::new(&self.connection).hostname().await;
+            effects.hostname_in_force = in_force
+                .ok()
+                .and_then(|name| Hostname::try_from(name.as_str()).ok());
+            return Err(helper_error(error));
         }
+        effects.hostname_in_force = Some(name.clone());
         known.hostname = Some(name);
         Ok(Effect::Done)
     }

@@ -259,7 +259,8 @@ impl Service {
     async fn start(&mut self) {
         self.judge().await;
         let keyfiles = self.copies.keyfiles();
-        let Some((early, late)) = self.plan(&keyfiles).map(Plan::split) else {
+        let config = Config::read(self.copies.accepted());
+        let Some((early, late)) = self.plan(&config, &keyfiles).map(Plan::split) else {
             return;
         };
         self.device
@@ -270,7 +271,7 @@ impl Service {
             .execute(late, &mut self.known, &mut self.effects)
             .await;
         self.follow_vpn();
-        self.publish(&keyfiles).await;
+        self.publish(&config, &keyfiles).await;
     }
 
     async fn handle(&mut self, occasion: Occasion) {
@@ -341,6 +342,9 @@ impl Service {
     fn follow_vpn(&mut self) {
         if let Some(vpn) = &self.known.vpn {
             self.trial.set_in_force(vpn.clone());
+        }
+        if !self.trial.is_running() && !self.trial.has_found() {
+            return;
         }
         let effect = match self.trial.judged(self.vpn_of_the_file()) {
             (_, Some(reason)) => Effect::Failed(reason),
@@ -416,7 +420,10 @@ impl Service {
     async fn apply(&mut self) {
         let keyfiles = self.copies.keyfiles();
         self.device.board.doubt(&mut self.known, &self.effects);
-        let Some(plan) = self.plan(&keyfiles) else { return };
+        let config = Config::read(self.copies.accepted());
+        let Some(plan) = self.plan(&config, &keyfiles) else {
+            return;
+        };
         log::debug!("{} actions are planned", plan.actions.len());
         for action in &plan.actions {
             if let Action::SetVpn(next) = action {
@@ -427,13 +434,12 @@ impl Service {
             .execute(plan, &mut self.known, &mut self.effects)
             .await;
         self.follow_vpn();
-        self.publish(&keyfiles).await;
+        self.publish(&config, &keyfiles).await;
     }
 
-    fn wanted(&self, keyfiles: &Folder) -> Option<Wanted> {
-        let config = Config::read(self.copies.accepted());
+    fn wanted(&self, config: &Config, keyfiles: &Folder) -> Option<Wanted> {
         let keyfiles = keyfiles.good.values().cloned().collect();
-        let wanted = Wanted::new(config, &self.defaults, self.copies.identity(), keyfiles)?;
+        let wanted = Wanted::new(config.clone(), &self.defaults, self.copies.identity(), keyfiles)?;
         let (vpn, _) = self.trial.judged(wanted.vpn.clone());
         // A profile that NetworkManager has stays until the next one is whole.
         let keyfile = match &vpn {
@@ -451,8 +457,8 @@ impl Service {
         Some(wanted)
     }
 
-    fn plan(&self, keyfiles: &Folder) -> Option<Plan> {
-        let wanted = self.wanted(keyfiles)?;
+    fn plan(&self, config: &Config, keyfiles: &Folder) -> Option<Plan> {
+        let wanted = self.wanted(config, keyfiles)?;
         Some(Plan::between(&wanted, &self.known, |file| {
             let bytes = file::read(&self.device.folder.join(file.path()), u64::from(u32::MAX)).ok()?;
             String::from_utf8(bytes).ok()
@@ -460,16 +466,16 @@ impl Service {
     }
 
     /// Says what became of it: on the bus, in the report's file, to systemd.
-    async fn publish(&mut self, keyfiles: &Folder) {
+    async fn publish(&mut self, config: &Config, keyfiles: &Folder) {
         self.retry
             .set(self.effects.any_failed() || self.copies.is_unstored());
-        let Some(wanted) = self.wanted(keyfiles) else {
+        let Some(wanted) = self.wanted(config, keyfiles) else {
             return;
         };
         let mut rows = Situation {
             findings: self.copies.findings(),
             accepted: self.copies.accepted(),
-            config: &Config::read(self.copies.accepted()),
+            config,
             wanted: &wanted,
             effects: &self.effects,
             identity: self.copies.identity(),

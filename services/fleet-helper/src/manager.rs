@@ -89,20 +89,23 @@ async fn set_limit(
 ) -> bus::Result<()> {
     let asked = |error| failed("cannot set the watchdog", &sentence(&error));
     let kept = |error| failed("cannot set the watchdog", &error);
-    let now = systemd.time_span(property).await.map_err(asked)?;
     let before: Option<u64> = memory.before(property).and_then(|span| span.parse().ok());
-    let span = match limit {
-        WatchdogLimit::Seconds(seconds) => seconds.saturating_mul(1_000_000),
-        WatchdogLimit::Image => before.unwrap_or(now),
+    let span = match (limit, before) {
+        (WatchdogLimit::Seconds(seconds), _) => seconds.saturating_mul(1_000_000),
+        (WatchdogLimit::Image, Some(before)) => before,
+        // It was never changed.
+        (WatchdogLimit::Image, None) => return Ok(()),
     };
-    if span != now {
-        if limit != WatchdogLimit::Image {
-            memory.keep(property, &now.to_string()).map_err(kept)?;
+    if before.is_none() {
+        let now = systemd.time_span(property).await.map_err(asked)?;
+        if span == now {
+            return Ok(());
         }
-        systemd.set_time_span(property, span).await.map_err(asked)?;
-        log::info!("{property} is {} s", span / 1_000_000);
+        memory.keep(property, &now.to_string()).map_err(kept)?;
     }
-    if limit == WatchdogLimit::Image && before.is_some() {
+    systemd.set_time_span(property, span).await.map_err(asked)?;
+    log::info!("{property} is {} s", span / 1_000_000);
+    if limit == WatchdogLimit::Image {
         memory.forget(property).map_err(kept)?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The verbs on the bus.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_base::bus::{self, Error, sentence};
@@ -47,29 +48,45 @@ pub(crate) const PLACE: Place = Place {
 /// The object on the bus.
 pub(crate) struct Helper {
     users: Users,
+    /// The unique name and the user of the last caller. A bus gives a unique name once in its life (D-Bus specification,
+    /// "Bus names"), and this process ends with the bus, so what was true of it stays true.
+    last_caller: Mutex<Option<(String, Uid)>>,
 }
 
 impl Helper {
     pub(crate) const fn new(users: Users) -> Self {
-        Self { users }
+        Self {
+            users,
+            last_caller: Mutex::new(None),
+        }
     }
 
     /// Whether the caller may call `verb`.
     async fn admit(&self, verb: Verb, call: &Call) -> bus::Result<()> {
-        self.users.authorise(verb, caller(call).await?)
+        self.users.authorise(verb, self.caller(call).await?)
     }
-}
 
-/// The Unix user of the connection that sent the message, as the bus knows it from the socket.
-async fn caller(call: &Call) -> bus::Result<Uid> {
-    let unknown = |reason: String| Error::NotAllowed(format!("the caller's user is not known: {reason}"));
-    let sender = call
-        .sender()
-        .ok_or_else(|| unknown("the message has no sender".to_owned()))?;
-    let uid = bus::unix_user(&call.connection, &sender)
-        .await
-        .map_err(|error| unknown(sentence(&error)))?;
-    Ok(Uid::from_raw(uid))
+    /// The Unix user of the connection that sent the message, as the bus knows it from the socket.
+    async fn caller(&self, call: &Call) -> bus::Result<Uid> {
+        let unknown = |reason: String| Error::NotAllowed(format!("the caller's user is not known: {reason}"));
+        let sender = call
+            .sender()
+            .ok_or_else(|| unknown("the message has no sender".to_owned()))?;
+        let last = || self.last_caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last()
+            .as_ref()
+            .filter(|(name, _)| *name == sender)
+            .map(|(_, uid)| *uid);
+        if let Some(uid) = known {
+            return Ok(uid);
+        }
+        let uid = bus::unix_user(&call.connection, &sender)
+            .await
+            .map_err(|error| unknown(sentence(&error)))?;
+        let uid = Uid::from_raw(uid);
+        *last() = Some((sender, uid));
+        Ok(uid)
+    }
 }
 
 /// The error that a caller gets when the verb was tried and failed.
@@ -267,9 +284,8 @@ async fn set_trust_store(connection: &Connection, extended: bool) -> bus::Result
         false => ("StopUnit", "unmount", "inactive"),
     };
     let place = format!("cannot {verb} the additional certificates");
-    // A unit that is not loaded is not mounted.
     let before = systemd.active_state(TRUST_STORE).await;
-    if before.as_deref().unwrap_or("inactive") == wanted {
+    if before.is_ok_and(|state| state == wanted) {
         return Ok(());
     }
     let state = systemd

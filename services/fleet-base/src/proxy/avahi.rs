@@ -9,6 +9,8 @@ use crate::pending::Pending;
 pub const NAME: &str = "org.freedesktop.Avahi";
 const PATH: &str = "/";
 const SERVER: &str = "org.freedesktop.Avahi.Server";
+/// `AVAHI_DBUS_ERR_NO_CHANGE` (avahi-common/dbus.h).
+const NO_CHANGE: &str = "org.freedesktop.Avahi.NoChangeError";
 
 /// The mDNS responder. A call starts it: ask [`bus::name_owner`](crate::bus::name_owner) first.
 #[derive(Debug)]
@@ -28,8 +30,13 @@ impl AvahiProxy {
         Box::pin(async move { self.0.call(PATH, SERVER, "GetHostName", vec![]).await?.take() })
     }
 
-    /// Sets that name, one label. Setting the name that it has is an error.
+    /// Sets that name, one label. To avahi-daemon the name that it has is an error; here it is not.
     pub fn set_host_name<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<()>> {
-        self.0.tell(PATH, SERVER, "SetHostName", vec![name.into()])
+        Box::pin(async move {
+            match self.0.tell(PATH, SERVER, "SetHostName", vec![name.into()]).await {
+                Err(zbus::Error::MethodError(error, ..)) if error == NO_CHANGE => Ok(()),
+                told => told,
+            }
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! `org.freedesktop.systemd1` (the service manager). org.freedesktop.systemd1(5).
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -66,12 +67,11 @@ impl ManagerProxy {
             .tell(PATH, MANAGER, "ReloadUnit", vec![name.into(), mode.into()])
     }
 
-    /// Whether a loaded unit can be reloaded.
+    /// Whether a unit can be reloaded.
     pub fn can_reload<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<bool>> {
         Box::pin(async move {
-            let unit = self.unit(name).await?;
             let arguments = vec![UNIT.into(), "CanReload".into()];
-            let mut values = self.0.call(unit.as_str(), PROPERTIES, "Get", arguments).await?;
+            let mut values = self.0.call(&unit(name), PROPERTIES, "Get", arguments).await?;
             values.take()
         })
     }
@@ -131,24 +131,14 @@ impl ManagerProxy {
                 }
                 sleep(Duration::from_millis(20)).await;
             }
-            match self.active_state(name).await {
-                // A unit that does nothing any more is unloaded.
-                Err(zbus::Error::MethodError(..)) => Ok("inactive".to_owned()),
-                state => state,
-            }
+            self.active_state(name).await
         })
     }
 
-    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a loaded unit, by any of its
-    /// names. `NoSuchUnit` if it is not loaded.
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`, … of a unit, by any of its names. One
+    /// that does not exist is `inactive`.
     pub async fn active_state(&self, name: &str) -> zbus::Result<String> {
-        let unit = self.unit(name).await?;
-        self.0.text(unit.as_str(), UNIT, "ActiveState").await
-    }
-
-    fn unit<'a>(&'a self, name: &'a str) -> Pending<'a, zbus::Result<OwnedObjectPath>> {
-        let arguments = vec![name.into()];
-        Box::pin(async move { self.0.call(PATH, MANAGER, "GetUnit", arguments).await?.take() })
+        self.0.text(&unit(name), UNIT, "ActiveState").await
     }
 
     /// The units that have a start job, waiting or running.
@@ -167,6 +157,20 @@ impl ManagerProxy {
     }
 }
 
+/// The object of a unit, which systemd loads if it is not. Its path is made of the name (sd_bus_path_encode(3)), so that
+/// it need not be asked for with `GetUnit`.
+fn unit(name: &str) -> String {
+    let mut path = format!("{PATH}/unit/");
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => path.push(byte.into()),
+            // Writing to a string cannot fail.
+            _ => drop(write!(path, "_{byte:02x}")),
+        }
+    }
+    path
+}
+
 /// What is queued for a unit: the beginning of an element of `ListJobs`, `(usssoo)`.
 struct Job {
     unit: String,
@@ -183,5 +187,18 @@ impl TryFrom<Variant<'static>> for Job {
             unit: text()?,
             kind: text()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_unit() {
+        assert_eq!(
+            unit("openvpn-client@fleet.service"),
+            "/org/freedesktop/systemd1/unit/openvpn_2dclient_40fleet_2eservice"
+        );
     }
 }

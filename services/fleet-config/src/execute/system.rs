@@ -122,10 +122,16 @@ impl Device {
             .map_err(helper_error)?;
         let peer = |error| peer("systemd", &error);
         let systemd = ManagerProxy::new(&self.connection);
+        let (runtime, reboot, device) = tokio::try_join!(
+            systemd.time_span("RuntimeWatchdogUSec"),
+            systemd.time_span("RebootWatchdogUSec"),
+            systemd.watchdog_device(),
+        )
+        .map_err(peer)?;
         let in_force = WatchdogInForce {
-            runtime: systemd.time_span("RuntimeWatchdogUSec").await.map_err(peer)? / 1_000_000,
-            reboot: systemd.time_span("RebootWatchdogUSec").await.map_err(peer)? / 1_000_000,
-            device: !systemd.watchdog_device().await.map_err(peer)?.is_empty(),
+            runtime: runtime / 1_000_000,
+            reboot: reboot / 1_000_000,
+            device: !device.is_empty(),
         };
         effects.watchdog_in_force = Some(in_force);
         let differs = |wanted: Option<WatchdogTimeout>, in_force| {
@@ -201,8 +207,6 @@ impl Device {
                 "inactive" | "failed" => Some(SyncLevel::Crit),
                 _ => None,
             }),
-            // One that was never started is not loaded.
-            Err(zbus::Error::MethodError(..)) => Ok(Some(SyncLevel::Crit)),
             Err(error) => Err(peer("systemd", &error)),
         }
     }

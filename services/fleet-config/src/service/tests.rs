@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fleet_base::proxy::config::ConfigProxy;
 use tempfile::TempDir;
-use zbus::{OwnedObjectPath, Variant, interface};
+use zbus::{Variant, interface};
 
 use super::*;
 
@@ -194,14 +194,6 @@ struct Systemd(Peers);
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Systemd {
-    fn get_unit(&self, name: &str) -> zbus::fdo::Result<OwnedObjectPath> {
-        match name {
-            "chronyd.service" => Ok(OwnedObjectPath::try_from("/chronyd").unwrap()),
-            "fleet-journal-sync.service" => Ok(OwnedObjectPath::try_from("/journal_sync").unwrap()),
-            _ => Err(zbus::fdo::Error::Failed("not loaded".to_owned())),
-        }
-    }
-
     #[zbus(property)]
     fn environment(&self) -> Vec<String> {
         self.0.0.lock().unwrap().manager.environment.clone()
@@ -387,8 +379,11 @@ impl Test {
             .serve_at("/org/freedesktop/hostname1", Hostnamed(peers.clone()))
             .serve_at("/org/fleetos/Journal1", Journal(peers.clone()))
             .serve_at("/org/freedesktop/systemd1", Systemd(peers.clone()))
-            .serve_at("/chronyd", Chronyd)
-            .serve_at("/journal_sync", JournalSync(peers.clone()))
+            .serve_at("/org/freedesktop/systemd1/unit/chronyd_2eservice", Chronyd)
+            .serve_at(
+                "/org/freedesktop/systemd1/unit/fleet_2djournal_2dsync_2eservice",
+                JournalSync(peers.clone()),
+            )
             .name("org.fleetos.Helper1")
             .name("org.freedesktop.hostname1")
             .name("org.fleetos.Journal1")

@@ -110,6 +110,8 @@ struct Cpu {
 /// What was measured.
 pub(super) struct Apply {
     cpu: Vec<Cpu>,
+    /// Processor time of the bare writes, calls and the run of chronyc of a whole file, microseconds.
+    least: u64,
     /// What was started, and its processor time in microseconds.
     starts: Vec<(&'static str, u64)>,
     /// From the closed file to the effect, microseconds.
@@ -129,8 +131,10 @@ struct Flash {
 /// Measures in a container what is time, and in QEMU what reaches a disk.
 pub(super) fn measure(checkout: &Path, repeat: usize) -> anyhow::Result<Apply> {
     let latency = Example::build(checkout, "fleet-config", "apply_latency")?;
+    let least = Example::build(checkout, "fleet-config", "apply_least")?;
     let mut device = Device::boot(Tier::Nspawn).start()?;
-    let tools = latency.put_into(&device)?;
+    latency.put_into(&device)?;
+    let tools = least.put_into(&device)?;
     fs::write(tools.join("apply.sh"), SHELL)?;
     fs::write(tools.join("whole.json"), WHOLE)?;
 
@@ -150,6 +154,10 @@ pub(super) fn measure(checkout: &Path, repeat: usize) -> anyhow::Result<Apply> {
     device
         .run(r#"jq --exit-status '[.keys[] | select(.state == "refused")] == []' /run/fleet/config/report.json"#)?
         .succeeds()?;
+    let least = microseconds(
+        &mut device,
+        &format!("/data/bench/apply_least /data/bench {repeat}"),
+    )?;
     let starts = starts(&mut device, repeat)?;
     eprintln!("bench: latency of {repeat} edits, and of the bare writes and calls");
     let bare = microseconds(
@@ -163,6 +171,7 @@ pub(super) fn measure(checkout: &Path, repeat: usize) -> anyhow::Result<Apply> {
     drop(device);
     Ok(Apply {
         cpu,
+        least,
         starts,
         edit,
         bare,
@@ -181,6 +190,7 @@ impl Apply {
                 ratio(*shell, *ours)
             );
         }
+        println!("  the bare of a whole file     {:>6} µs", self.least);
         println!("processor time of a unit's start");
         for (what, time) in &self.starts {
             println!("  {what:<26}   {time:>6} µs");
@@ -215,6 +225,7 @@ impl Apply {
         let starts = starts.map(|(what, time)| json!({"what": what, "us": time}));
         json!({
             "cpu": cpu.collect::<Vec<_>>(),
+            "whole_bare_us": self.least,
             "starts": starts.collect::<Vec<_>>(),
             "edit_to_effect_us": self.edit,
             "quiet_us": QUIET,

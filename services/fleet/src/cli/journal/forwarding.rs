@@ -4,7 +4,6 @@ use fleet_base::proxy::systemd::{JOURNAL_UPLOAD, ManagerProxy};
 
 /// The state of the upload: `active`, `activating` (between two tries), …; `None` if there is none, or it is not known.
 pub(super) async fn state(connection: &zbus::Connection) -> Option<String> {
-    // A unit that nobody started is not loaded.
     let state = ManagerProxy::new(connection)
         .active_state(JOURNAL_UPLOAD)
         .await
