@@ -91,16 +91,9 @@ impl Image {
     /// One of them cannot be read, or they do not belong together.
     pub fn open(path: &Path, map: Option<&Path>) -> Result<Self, Failure> {
         let source = Source::open(path)?;
-        let map = BlockMap::find(map, path)?;
-        if let (Some(map), Some(size)) = (&map, source.size)
-            && map.image_size != size
-        {
-            return Err(Failure::invalid(format!(
-                "{} is of an image of {} bytes, {} has {size}: it is of another image, or the image is cut off or was changed",
-                map.path.display(),
-                map.image_size,
-                path.display()
-            )));
+        let map = BlockMap::find(map, path, source.size.is_none())?;
+        if let (Some(map), Some(size)) = (&map, source.size) {
+            map.is_of(path, size)?;
         }
         Ok(Self { source, map })
     }
@@ -272,8 +265,8 @@ impl Writing<'_> {
         }
         match range.sum {
             Some(wanted) if wanted != sum => Err(Failure::invalid(format!(
-                "{} is damaged between bytes {} and {}: the checksum in {} is another. Download or build it again; what \
-                 is on {} now is no system",
+                "{} is damaged between bytes {} and {}, or was changed by something that left its map as it was: the checksum \
+                 in {} is another. Download or build it again; what is on {} now is no system",
                 self.source.path.display(),
                 range.start,
                 range.end,

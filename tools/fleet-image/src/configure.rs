@@ -16,7 +16,7 @@ use fleet_medium::medium::{Access, Medium};
 use fleet_medium::overlay::Overlay;
 use fleet_medium::table::{Partition, Table};
 
-use crate::{judgement, output, undo};
+use crate::{judgement, map, output, undo};
 
 /// What `fleet-image configure` is asked for.
 #[derive(clap::Args)]
@@ -61,7 +61,8 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         .changes()
         .map_err(|error| Failure::read(&medium.path, &error))?;
     if !changes.is_empty() {
-        undo::apply(&medium, &kept, &changes)?;
+        let maps = map::changed(&medium, &changes)?;
+        undo::apply(&medium, &kept, &changes, &maps)?;
     }
     output::line(&format!(
         "{}: config.json ({}) and {} are on partition {}.",

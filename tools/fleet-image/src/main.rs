@@ -4,6 +4,7 @@ mod configure;
 mod flash;
 mod inspect;
 mod judgement;
+mod map;
 mod output;
 mod undo;
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use anyhow::{Result, ensure};
-use support::{BOOT, Card, KEYFILE, MIB, Outcome, run};
+use support::{BOOT, Card, KEYFILE, MIB, Outcome, bmap, run};
 
 const CONFIG: &str = r#"{"hostname": "pump-17", "os": {"vpn": {"openvpn": {"config": "x"}}}}"#;
 const GOOD: &str = r#"{"hostname": "pump-17", "deviceApiKey": "hunter2hunter2"}"#;
@@ -68,6 +68,64 @@ fn config_and_keyfiles_are_put_on_the_boot_partition() -> Result<()> {
         run(&arguments)?.succeeds()?;
         ensure!(now == card.bytes()?);
     }
+    Ok(())
+}
+
+/// Writes an image by its map to a card of zeros, and compares.
+fn flashes(card: &Card, name: &str, image: &[u8]) -> Result<Outcome> {
+    let target = card.file("target", vec![0; image.len()])?;
+    let outcome = run(&["flash", &card.name(name), &target, "--yes"])?.succeeds()?;
+    ensure!(fs::read(target)? == image, "{name} is another on the card");
+    Ok(outcome)
+}
+
+#[test]
+fn a_configured_image_is_flashed_by_its_map() -> Result<()> {
+    for card in cards()? {
+        let before = card.bytes()?;
+        let small = card.file("small.json", GOOD)?;
+        let large = card.file("large.json", format!("{GOOD}{}", " ".repeat(300_000)))?;
+        support::tool("zstd", &["-q", "--keep", card.path()])?;
+        for (map, name) in [("card.img.bmap", "card.img"), ("card.bmap", "link.img")] {
+            fs::write(&card.image, &before)?;
+            card.file(map, bmap::of(&card.image)?)?;
+            if name == "link.img" {
+                // As Yocto deploys images: beside the link, and beside the file, is the same map.
+                std::os::unix::fs::symlink("card.img", card.beside(name))?;
+                std::os::unix::fs::symlink(map, card.beside("link.img.bmap"))?;
+            }
+            let mapped = fs::read_to_string(card.beside(map))?;
+            for config in [&small, &large] {
+                run(&["configure", &card.name(name), "--config", config])?.succeeds()?;
+                let now = fs::read_to_string(card.beside(map))?;
+                ensure!(now != mapped && now.len() < 2 * mapped.len() + 1000, "{now}");
+                let said = flashes(&card, name, &card.bytes()?)?.said();
+                ensure!(!said.contains("no block map"), "{said}");
+                flashes(&card, "card.img", &card.bytes()?)?;
+            }
+            // The packed image is as it was, and the map is not its any more.
+            flashes(&card, "card.img.zst", &before)?.says("no block map")?;
+            fs::remove_file(card.beside(map))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_map_does_not_hide_damage() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let config = card.file("c.json", GOOD)?;
+    let map = bmap::of(&card.image)?;
+    card.file("card.img.bmap", &map)?;
+    // In the same range as what is changed: the FAT.
+    let mut damaged = card.bytes()?;
+    damaged[usize::try_from(BOOT)? + 450] ^= 1;
+    fs::write(&card.image, &damaged)?;
+    run(&["configure", card.path(), "--config", &config])?
+        .exits(65)?
+        .says("the checksum in")?;
+    ensure!(card.bytes()? == damaged && !card.beside("card.img.fleet-undo").exists());
+    assert_eq!(fs::read_to_string(card.beside("card.img.bmap"))?, map);
     Ok(())
 }
 
@@ -265,10 +323,12 @@ fn prepared() -> Result<(Card, String, Vec<u8>, Vec<u8>)> {
 fn a_run_that_is_killed_is_taken_back_by_the_next() -> Result<()> {
     let (card, config, before, after) = prepared()?;
     let undo = card.beside("card.img.fleet-undo");
+    let map = bmap::of(&card.image)?;
     let mut torn = 0;
-    for call in ["pwrite64", "write", "fsync", "unlink"] {
+    for call in ["pwrite64", "write", "fsync", "rename", "unlink"] {
         for number in 1.. {
             fs::write(&card.image, &before)?;
+            card.file("card.img.bmap", &map)?;
             let outcome = injected(&card, &config, call, &format!("signal=KILL:when={number}"))?;
             if outcome.output.status.success() {
                 ensure!(number > 1, "{call} is never called");
@@ -285,6 +345,8 @@ fn a_run_that_is_killed_is_taken_back_by_the_next() -> Result<()> {
                 run(&["flash", card.path(), &card.name("out"), "--create", "--yes"])?
                     .exits(65)?
                     .says("run it again")?;
+            } else if !undo.exists() {
+                flashes(&card, "card.img", &now)?;
             }
             // Taken back: one that changes nothing finds the old, one that changes the same makes the new.
             let net = card.name("net");
@@ -299,6 +361,7 @@ fn a_run_that_is_killed_is_taken_back_by_the_next() -> Result<()> {
             run(&again)?.succeeds()?;
             ensure!(card.bytes()? == after, "{call} {number}");
             ensure!(!undo.exists());
+            flashes(&card, "card.img", &after)?;
         }
     }
     ensure!(torn >= 2, "only {torn} runs were cut while they wrote");
@@ -309,20 +372,29 @@ fn a_run_that_is_killed_is_taken_back_by_the_next() -> Result<()> {
 fn a_write_that_fails_leaves_the_image_as_it_was() -> Result<()> {
     let (card, config, before, _) = prepared()?;
     let undo = card.beside("card.img.fleet-undo");
+    let map = bmap::of(&card.image)?;
+    card.file("card.img.bmap", &map)?;
     let mut failed = 0;
-    for call in ["pwrite64", "fsync"] {
-        for number in 1..4 {
+    for call in ["pwrite64", "fsync", "rename"] {
+        for number in 1..6 {
             let outcome = injected(&card, &config, call, &format!("error=EIO:when={number}"))?;
             if outcome.output.status.success() {
                 fs::write(&card.image, &before)?;
+                card.file("card.img.bmap", &map)?;
                 continue;
             }
             failed += 1;
             outcome.exits(73)?.says("cannot write")?;
             ensure!(card.bytes()? == before, "{call} {number}: the image was changed");
             ensure!(!undo.exists(), "{call} {number}");
+            assert_eq!(
+                fs::read_to_string(card.beside("card.img.bmap"))?,
+                map,
+                "{call} {number}"
+            );
         }
     }
+    fs::remove_file(card.beside("card.img.bmap"))?;
     ensure!(failed >= 4, "only {failed} writes failed");
     // A medium that takes nothing any more: the way back is kept.
     injected(&card, &config, "pwrite64", "error=EIO:when=2+")?
