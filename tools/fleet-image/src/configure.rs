@@ -42,9 +42,7 @@ struct Wanted {
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let wanted = Wanted::read(arguments)?;
     let medium = Medium::open(&arguments.image, Access::Write)?;
-    let identity = Table::read(&medium)?.identity;
-    let kept = undo::place(&medium, &identity)?;
-    if undo::recover(&medium, &kept)? {
+    if undo::recover(&medium, &Table::read(&medium)?)? {
         eprintln!(
             "fleet-image: an earlier run was interrupted: {} is as it was before it",
             medium.path.display()
@@ -62,7 +60,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::read(&medium.path, &error))?;
     if !changes.is_empty() {
         let maps = map::changed(&medium, &changes)?;
-        undo::apply(&medium, &kept, &changes, &maps)?;
+        undo::apply(&medium, boot, changes, &maps)?;
     }
     output::line(&format!(
         "{}: config.json ({}) and {} are on partition {}.",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fleet_base::exit::Exit;
 use fleet_medium::failure::Failure;
 use fleet_medium::medium::{Access, Medium};
+use fleet_medium::table::Table;
 use fleet_medium::target::Target;
 use fleet_medium::writing::{self, Gaps, Image};
 use progress::{Phase, Progress, Style};
@@ -66,7 +67,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 /// An image that a `configure` was interrupted in is neither the old nor the new one.
 fn refuse_interrupted(image: &Path) -> Result<(), Failure> {
     let medium = Medium::open(image, Access::Read)?;
-    if medium.block.is_none() && undo::is_pending(&undo::place(&medium, "")?) {
+    if Table::read(&medium).is_ok_and(|table| undo::is_pending(&medium, &table)) {
         return Err(Failure::invalid(format!(
             "a `fleet-image configure` of {} was interrupted: run it again first",
             image.display()

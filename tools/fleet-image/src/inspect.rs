@@ -36,7 +36,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         .filter(|partition| is_root(partition))
         .map(|partition| (name(partition), System::read(&medium, partition)))
         .collect();
-    let is_interrupted = undo::place(&medium, &table.identity).is_ok_and(|path| undo::is_pending(&path));
+    let is_interrupted = undo::is_pending(&medium, &table);
     let boot = table.boot().and_then(|partition| Boot::read(&medium, partition));
 
     if arguments.json {
@@ -66,14 +66,14 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
             output::line(&format!("{name}: {}", system.sentence()))?;
         }
         if is_interrupted {
-            output::line("An earlier `configure` was interrupted; the next one takes it back first.")?;
+            output::line("A `configure` of it was interrupted: run it again, which takes that back first.")?;
         }
         if let Ok(boot) = &boot {
             boot.print()?;
         }
     }
     match boot {
-        Ok(boot) if boot.is_good() => Ok(Exit::Done),
+        Ok(boot) if boot.is_good() && !is_interrupted => Ok(Exit::Done),
         Ok(_) => Ok(Exit::InvalidData),
         Err(why) => Err(Failure::invalid(format!("{}: {why}", medium.path.display()))),
     }

@@ -176,6 +176,7 @@ fn text(map: &BlockMap, ranges: &[Range]) -> String {
     text.replacen(&zeros, &sum, 1)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,10 +1,14 @@
 //! Writing changes so that they can be taken back: the old sectors, and the block maps beside the image, are kept in a file
 //! until all of the new ones are on the medium. A run that was interrupted leaves the file, and the next one puts them back.
 //!
+//! The file is beside an image. That of a device is named for a mark that is on the device until it is done.
+//!
 //! The file: a line that names the format; the medium's size; the number of sectors; of each its place, the SHA-256 of
 //! its new content and its old content; of each block map the length of its path and the path, the SHA-256 of its new
 //! content, the length of its old content and that; the SHA-256 of all that. Numbers are little-endian, of 8 bytes. Of the
 //! new content there is only the hash, because the file may hold secrets (it has mode 600) and is not for reading.
+
+mod mark;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -18,6 +22,8 @@ use fleet_base::file::{self, Durability};
 use fleet_medium::failure::Failure;
 use fleet_medium::medium::Medium;
 use fleet_medium::overlay::{Change, SECTOR, Sector};
+use fleet_medium::table::{Partition, Table};
+use mark::Mark;
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 
@@ -29,16 +35,18 @@ const RECORD: usize = 8 + HASH + SECTOR;
 /// More than a whole FAT of changes; what is larger is not ours.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Where the old sectors of a medium are kept: beside an image; for a device in the user's folder of program states, by
-/// the disk's identity, because `/dev` does not outlive the machine.
-pub fn place(medium: &Medium, identity: &str) -> Result<PathBuf, Failure> {
-    if medium.block.is_none() {
-        let path = medium.path.canonicalize();
-        let path = path.map_err(|error| Failure::open(&medium.path, &error))?;
-        let mut name = path.into_os_string();
-        name.push(".fleet-undo");
-        return Ok(name.into());
-    }
+/// Where the old sectors of an image are kept: beside it.
+fn beside(medium: &Medium) -> Result<PathBuf, Failure> {
+    let path = medium.path.canonicalize();
+    let path = path.map_err(|error| Failure::open(&medium.path, &error))?;
+    let mut name = path.into_os_string();
+    name.push(".fleet-undo");
+    Ok(name.into())
+}
+
+/// Where the old sectors of a device with this mark are kept: in the user's folder of program states, because `/dev` does not
+/// outlive the machine.
+fn of_mark(name: &str) -> Result<PathBuf, Failure> {
     let variable = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -53,19 +61,56 @@ pub fn place(medium: &Medium, identity: &str) -> Result<PathBuf, Failure> {
             "there is no place to keep what a device had before: set HOME",
         )
     })?;
-    Ok(states.join("fleet-image").join(format!("{identity}.undo")))
+    Ok(states.join("fleet-image").join(format!("{name}.undo")))
+}
+
+/// What an interrupted run left on a medium, or beside it.
+enum Left {
+    Nothing,
+    /// A file, which may not be whole.
+    File(PathBuf),
+    /// A mark, and its file is not here.
+    Mark(String),
+}
+
+impl Left {
+    fn of(medium: &Medium, table: &Table) -> Result<Self, Failure> {
+        if let Some(name) = mark::find(medium, table) {
+            // A copy of a device in a file is not that device, whose file this is.
+            return Ok(match (&medium.block, of_mark(&name)?) {
+                (Some(_), path) if is_whole(&path) => Self::File(path),
+                _ => Self::Mark(name),
+            });
+        }
+        Ok(match medium.block {
+            None => Self::File(beside(medium)?),
+            Some(_) => Self::Nothing,
+        })
+    }
 }
 
 /// Takes back what an interrupted run left. Returns whether there was one.
-pub fn recover(medium: &Medium, path: &Path) -> Result<bool, Failure> {
-    let undo = match read(path) {
+pub fn recover(medium: &Medium, table: &Table) -> Result<bool, Failure> {
+    let path = match Left::of(medium, table)? {
+        Left::Nothing => return Ok(false),
+        Left::File(path) => path,
+        Left::Mark(name) => {
+            return Err(Failure::invalid(format!(
+                "a `fleet-image configure` of {} was interrupted, and what was there before is not here: it is in \
+                 fleet-image/{name}.undo below ~/.local/state of the user and machine that ran it. Run it there again, or \
+                 write the image anew",
+                medium.path.display()
+            )));
+        }
+    };
+    let undo = match read(&path) {
         Ok(Some(undo)) => undo,
         Ok(None) => return Ok(false),
-        Err(error) => return Err(Failure::read(path, &error)),
+        Err(error) => return Err(Failure::read(&path, &error)),
     };
     if let Undo::Unfinished = undo {
         // It was not whole, and so nothing was written to the medium.
-        remove(path)?;
+        remove(&path)?;
         return Ok(false);
     }
     let Undo::Whole { size, sectors, maps } = undo else {
@@ -85,37 +130,76 @@ pub fn recover(medium: &Medium, path: &Path) -> Result<bool, Failure> {
             ),
         ));
     }
-    let sectors = sectors.iter().map(|sector| (sector.place, &sector.old));
-    write(&medium.file, sectors).map_err(|error| Failure::write(&medium.path, &error))?;
+    let sectors: Vec<_> = sectors.iter().map(|sector| (sector.place, &sector.old)).collect();
+    put_back(&medium.file, &sectors).map_err(|error| Failure::write(&medium.path, &error))?;
     // One that is gone was moved away by somebody.
     for map in maps.iter().filter(|map| map.path.exists()) {
         put_map(&map.path, &map.old)?;
     }
-    remove(path)?;
+    remove(&path)?;
     Ok(true)
 }
 
 /// Whether an interrupted run left something to be taken back.
-pub fn is_pending(path: &Path) -> bool {
+pub fn is_pending(medium: &Medium, table: &Table) -> bool {
+    match Left::of(medium, table) {
+        Ok(Left::File(path)) => is_whole(&path),
+        Ok(Left::Mark(_)) => true,
+        _ => false,
+    }
+}
+
+fn is_whole(path: &Path) -> bool {
     matches!(read(path), Ok(Some(Undo::Whole { .. })))
 }
 
 /// Writes the changes: all of them or none. The maps come last: a map is of the image that it is beside of, or there is
 /// the file that says that they are not.
-pub fn apply(medium: &Medium, path: &Path, changes: &[Change], maps: &[map::Change]) -> Result<(), Failure> {
+pub fn apply(
+    medium: &Medium,
+    boot: &Partition,
+    changes: Vec<Change>,
+    maps: &[map::Change],
+) -> Result<(), Failure> {
+    let Some(_) = medium.block else {
+        let new: Vec<_> = changes.iter().map(|change| (change.place, change.new)).collect();
+        return apply_in(medium, &beside(medium)?, &changes, &[new], maps);
+    };
+    let mark = Mark::new(medium, boot).map_err(|error| Failure::read(&medium.path, &error))?;
+    let (of_its_sector, mut changes): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| change.place == boot.start);
+    let unmarked = of_its_sector.first().map_or(mark.set.old, |change| change.new);
+    let steps = [
+        vec![(boot.start, mark.set.new)],
+        changes.iter().map(|change| (change.place, change.new)).collect(),
+        vec![(boot.start, unmarked)],
+    ];
+    changes.push(mark.set);
+    apply_in(medium, &of_mark(&mark.name)?, &changes, &steps, maps)
+}
+
+/// Writes the changes in these steps, each on the medium before the next.
+fn apply_in(
+    medium: &Medium,
+    path: &Path,
+    changes: &[Change],
+    steps: &[Vec<(u64, Sector)>],
+    maps: &[map::Change],
+) -> Result<(), Failure> {
     keep(path, medium.size, changes, maps).map_err(|error| {
         let _ = fs::remove_file(path);
         Failure::write(path, &error).and(". It keeps what the image had before; nothing was changed")
     })?;
-    let new = changes.iter().map(|change| (change.place, &change.new));
-    let written = write(&medium.file, new)
+    let mut steps = steps.iter();
+    let written = steps
+        .try_for_each(|step| write(&medium.file, step.iter().map(|(place, new)| (*place, new))))
         .map_err(|error| Failure::write(&medium.path, &error))
         .and_then(|()| maps.iter().try_for_each(|map| put_map(&map.path, &map.new)));
     let Err(failure) = written else {
         return remove(path);
     };
-    let old = changes.iter().map(|change| (change.place, &change.old));
-    let restored = write(&medium.file, old)
+    let old: Vec<_> = changes.iter().map(|change| (change.place, &change.old)).collect();
+    let restored = put_back(&medium.file, &old)
         .map_err(|error| Failure::write(&medium.path, &error))
         .and_then(|()| maps.iter().try_for_each(|map| put_map(&map.path, &map.old)));
     if restored.is_err() {
@@ -126,6 +210,13 @@ pub fn apply(medium: &Medium, path: &Path, changes: &[Change], maps: &[map::Chan
     }
     remove(path)?;
     Err(failure.and(". Everything is as it was before"))
+}
+
+/// Writes the old sectors. The last one, where a device has its mark, waits for the others.
+fn put_back(file: &File, sectors: &[(u64, &Sector)]) -> io::Result<()> {
+    let (others, last) = sectors.split_at(sectors.len().saturating_sub(1));
+    write(file, others.iter().copied())?;
+    write(file, last.iter().copied())
 }
 
 /// Replaces a block map, with the permissions that it has.
@@ -335,7 +426,7 @@ mod tests {
             new: b"new".to_vec(),
         };
         keep(&path, 1 << 20, &[change], &[map]).unwrap();
-        assert!(is_pending(&path));
+        assert!(is_whole(&path));
         let bytes = fs::read(&path).unwrap();
         let Some(Undo::Whole { size, sectors, maps }) = parse(&bytes) else {
             panic!("it is not whole")

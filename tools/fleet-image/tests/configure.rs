@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use anyhow::{Result, ensure};
-use support::{BOOT, Card, KEYFILE, MIB, Outcome, bmap, run};
+use support::{BOOT, Card, KEYFILE, Loop, MIB, Outcome, bmap, run};
 
 const CONFIG: &str = r#"{"hostname": "pump-17", "os": {"vpn": {"openvpn": {"config": "x"}}}}"#;
 const GOOD: &str = r#"{"hostname": "pump-17", "deviceApiKey": "hunter2hunter2"}"#;
@@ -281,6 +281,11 @@ fn tool_free(card: &Card) -> Result<usize> {
 
 /// The program under strace, which does something to one of its system calls.
 fn injected(card: &Card, config: &str, call: &str, what: &str) -> Result<Outcome> {
+    injected_on(card.path(), card, config, call, what)
+}
+
+/// The same with another image or device.
+fn injected_on(image: &str, card: &Card, config: &str, call: &str, what: &str) -> Result<Outcome> {
     let mut command = std::process::Command::new("strace");
     command
         .args(["-f", "-o", "/dev/null", "-e"])
@@ -288,8 +293,9 @@ fn injected(card: &Card, config: &str, call: &str, what: &str) -> Result<Outcome
         .arg("-e")
         .arg(format!("inject={call}:{what}"))
         .arg(env!("CARGO_BIN_EXE_fleet-image"))
-        .args(["configure", card.path(), "--config", config, "--connections"])
-        .arg(card.beside("net"));
+        .args(["configure", image, "--config", config, "--connections"])
+        .arg(card.beside("net"))
+        .env("XDG_STATE_HOME", card.beside("states"));
     Outcome::of(&mut command)
 }
 
@@ -421,5 +427,60 @@ fn a_write_that_fails_leaves_the_image_as_it_was() -> Result<()> {
         .exits(65)?
         .says("was changed since then")?;
     ensure!(card.bytes()? == other);
+    Ok(())
+}
+
+#[test]
+fn a_device_is_not_taken_for_another_of_the_same_image() -> Result<()> {
+    let (card, config, before, after) = prepared()?;
+    let device = |name: &str| Loop::over(&card.file(name, &before)?);
+    let net = card.name("net");
+    let configure = |device: &Loop, states: &str| {
+        let arguments = ["configure", &device.0, "--config", &config, "--connections", &net];
+        let mut command = support::fleet_image(&arguments);
+        Outcome::of(command.env("XDG_STATE_HOME", card.beside(states)))
+    };
+    let inspect = |device: &Loop| run(&["inspect", "--json", &device.0]);
+    let mut torn = 0;
+    for call in ["pwrite64", "fsync"] {
+        for number in 1.. {
+            let (one, other) = (device("one")?, device("other")?);
+            let what = format!("signal=KILL:when={number}");
+            let outcome = injected_on(&one.0, &card, &config, call, &what)?;
+            if outcome.output.status.success() {
+                ensure!(number > 1, "{call} is never called");
+                break;
+            }
+            let left = fs::read(&one.0)?;
+            // The other is changed as if nothing had happened, and the one stays as it is.
+            let said = configure(&other, "states")?.succeeds()?.said();
+            ensure!(!said.contains("interrupted"), "{said}");
+            ensure!(fs::read(&other.0)? == after && fs::read(&one.0)? == left);
+            inspect(&other)?.succeeds()?;
+            if left != before && left != after {
+                torn += 1;
+                let shown = inspect(&one)?.exits(65)?.out();
+                ensure!(shown.contains("\"interrupted\": true"), "{shown}");
+                run(&["flash", &one.0, &card.name("out"), "--create", "--yes"])?
+                    .exits(65)?
+                    .says("run it again")?;
+                // Where the old content is not, nothing is changed.
+                configure(&one, "elsewhere")?.exits(65)?.says("is not here")?;
+                let copy = card.file("copy.img", &left)?;
+                run(&["configure", &copy, "--config", &config])?
+                    .exits(65)?
+                    .says("is not here")?;
+                ensure!(fs::read(&one.0)? == left && fs::read(&copy)? == left);
+                configure(&one, "states")?
+                    .succeeds()?
+                    .says("an earlier run was interrupted")?;
+            } else {
+                configure(&one, "states")?.succeeds()?;
+            }
+            ensure!(fs::read(&one.0)? == after, "{call} {number}");
+            inspect(&one)?.succeeds()?;
+        }
+    }
+    ensure!(torn >= 4, "only {torn} runs were cut while they wrote");
     Ok(())
 }

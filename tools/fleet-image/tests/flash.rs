@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use support::{BOOT, Card, MIB, Outcome, bmap, fleet_image, run, tool};
+use support::{BOOT, Card, Loop, MIB, Outcome, bmap, fleet_image, run, tool};
 
 /// A byte that no image has everywhere: what was on the card before.
 const OLD: u8 = 0xa5;
@@ -207,22 +207,6 @@ fn a_card_that_lies_is_found_out() -> Result<()> {
     flash(10)?.exits(1)?.says("gives back something else")?;
     flash(1000)?.succeeds()?;
     Ok(())
-}
-
-/// A loop device over a file.
-struct Loop(String);
-
-impl Loop {
-    fn over(file: &str) -> Result<Self> {
-        let device = tool("losetup", &["--find", "--show", file]);
-        Ok(Self(device.context("loop devices need root")?.trim().to_owned()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = tool("losetup", &["--detach", &self.0]);
-    }
 }
 
 #[test]
