@@ -91,9 +91,18 @@ impl Image {
     /// One of them cannot be read, or they do not belong together.
     pub fn open(path: &Path, map: Option<&Path>) -> Result<Self, Failure> {
         let source = Source::open(path)?;
-        let map = BlockMap::find(map, path, source.size.is_none())?;
+        let is_packed = source.size.is_none();
+        Self::of(source, is_packed, map)
+    }
+
+    /// The same of one that is open already, and was packed if that is so.
+    ///
+    /// # Errors
+    /// The block map cannot be read, or they do not belong together.
+    pub fn of(source: Source, is_packed: bool, map: Option<&Path>) -> Result<Self, Failure> {
+        let map = BlockMap::find(map, &source.path, is_packed)?;
         if let (Some(map), Some(size)) = (&map, source.size) {
-            map.is_of(path, size)?;
+            map.is_of(&source.path, size)?;
         }
         Ok(Self { source, map })
     }

@@ -7,6 +7,7 @@ mod judgement;
 mod map;
 mod output;
 mod undo;
+mod unpacked;
 
 use std::process::ExitCode;
 

@@ -110,7 +110,13 @@ fn compressed_images_are_unpacked_on_the_way() -> Result<()> {
         run(&["flash", &path, &small, "--yes"])?
             .exits(73)?
             .says("take a larger one")?;
+        let made = card.name("made");
+        run(&["flash", &path, &made, "--yes", "--create"])?.succeeds()?;
+        ensure!(fs::read(&made)? == image);
+        fs::remove_file(&made)?;
     }
+    // All that is known before the first write.
+    ensure!(fs::read(&target)?.iter().all(|&byte| byte == OLD));
     let xz = card.file("card.img.xz", b"\xfd7zXZ\0 and so on")?;
     run(&["flash", &xz, &target, "--yes"])?
         .exits(65)?
@@ -174,6 +180,42 @@ fn what_is_refused_is_not_written() -> Result<()> {
 }
 
 #[test]
+fn what_is_no_whole_system_is_not_written() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let whole = card.bytes()?;
+    let mbr = Card::mbr(16)?.bytes()?;
+    let other = Card::gpt(16)?.format("other")?.bytes()?;
+    let cut = whole.len() / 2;
+    let cases: [(&[u8], &str); 6] = [
+        (&whole[..cut], "cut off"),
+        (&mbr[..cut], "cut off"),
+        (&other, "no image of Fleet OS"),
+        (&fs::read("/etc/passwd")?, "no partition table"),
+        (&[0; 1 << 20], "no partition table"),
+        (&[], "shorter than a partition table"),
+    ];
+    let target = old_card(&card, size(&card)?)?;
+    for (number, (bytes, hint)) in cases.iter().enumerate() {
+        let image = card.file(&format!("image{number}"), bytes)?;
+        tool("gzip", &["--keep", &image])?;
+        tool("zstd", &["-q", &image])?;
+        for ending in ["", ".gz", ".zst"] {
+            let name = format!("{image}{ending}");
+            let new = card.name("new");
+            for device in [target.as_str(), new.as_str()] {
+                run(&["flash", &name, device, "--yes", "--create"])?
+                    .exits(65)?
+                    .says(hint)?
+                    .says("Nothing was written")?;
+            }
+        }
+    }
+    ensure!(fs::read(&target)?.iter().all(|&byte| byte == OLD));
+    ensure!(!card.beside("new").exists());
+    Ok(())
+}
+
+#[test]
 fn an_image_that_changed_is_told_by_its_map() -> Result<()> {
     let card = Card::gpt(16)?;
     card.file("card.img.bmap", bmap::of(&card.image)?)?;
@@ -197,13 +239,22 @@ fn a_card_that_lies_is_found_out() -> Result<()> {
     let flash = |when: u32| {
         let mut command = Command::new("strace");
         command
-            .args(["-f", "-o", "/dev/null", "-e", "trace=pread64", "-e"])
+            .args([
+                "-f",
+                "-o",
+                "/dev/null",
+                "-P",
+                &target,
+                "-e",
+                "trace=pread64",
+                "-e",
+            ])
             .arg(format!("inject=pread64:poke_exit=@arg2=77:when={when}"))
             .arg(env!("CARGO_BIN_EXE_fleet-image"))
             .args(["flash", card.path(), &target, "--yes"]);
         Outcome::of(&mut command)
     };
-    // The first reads are of the image's beginning, one is of each mebibyte that is read back.
+    // One is of each mebibyte that is read back.
     flash(10)?.exits(1)?.says("gives back something else")?;
     flash(1000)?.succeeds()?;
     Ok(())

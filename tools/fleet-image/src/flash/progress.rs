@@ -37,6 +37,7 @@ impl Style {
 /// What is being done.
 #[derive(Clone, Copy)]
 pub enum Phase {
+    Unpack,
     Write,
     Verify,
 }
@@ -44,6 +45,7 @@ pub enum Phase {
 impl Phase {
     const fn word(self) -> &'static str {
         match self {
+            Self::Unpack => "unpack",
             Self::Write => "write",
             Self::Verify => "verify",
         }
