@@ -142,17 +142,22 @@ impl Target {
     }
 
     /// Writes what was held back, the first sector last: with it the device has a partition table, and whoever reads the
-    /// table finds everything else in its place.
+    /// table finds everything else in its place. All of it is read back; if it is another, the first sector is zeros again.
     ///
     /// # Errors
-    /// The device does not take it.
+    /// The device does not take it, or gives back something else.
     pub fn commit(&self, head: &[u8]) -> Result<(), Failure> {
         self.sync()?;
         let (first, rest) = head.split_at(head.len().min(SECTOR));
         self.write(SECTOR_BYTES, rest)?;
         self.sync()?;
         self.write(0, first)?;
-        self.sync()
+        self.sync()?;
+        self.verify_bytes(0, head).inspect_err(|_| {
+            let withdrawn = self.write(0, &[0; SECTOR]).and_then(|()| self.sync());
+            // What it has there now, nobody knows; the error of before is what is told.
+            drop(withdrawn);
+        })
     }
 
     /// Reads back what was written, from the medium and not from memory; but for `head`, which is not on it yet.

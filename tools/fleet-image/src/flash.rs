@@ -65,13 +65,13 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 
     let mut progress = Progress::new(style, Phase::Write, image.mapped());
     let body = image.write(&target, Gaps::Keep, &mut progress)?;
-    target.commit(&body.head)?;
     progress.end();
     drop(progress);
     let mut progress = Progress::new(style, Phase::Verify, Some(body.bytes()));
-    target.verify(&body.written, &[], &mut progress)?;
+    target.verify(&body.written, &body.head, &mut progress)?;
     progress.end();
     drop(progress);
+    target.commit(&body.head)?;
     progress::done(style, &arguments.device, body.bytes())?;
     Ok(Exit::Done)
 }

@@ -233,10 +233,11 @@ fn an_image_that_changed_is_told_by_its_map() -> Result<()> {
 }
 
 #[test]
-fn a_card_that_lies_is_found_out() -> Result<()> {
-    let card = Card::gpt(16)?;
-    let target = old_card(&card, size(&card)?)?;
-    let flash = |when: u32| {
+fn a_card_that_lies_is_found_out_and_has_no_table() -> Result<()> {
+    let card = Card::gpt(4)?;
+    let target = card.name("target");
+    let flash = |what: &str, when: u32| {
+        card.file("target", vec![OLD; usize::try_from(size(&card)?)?])?;
         let mut command = Command::new("strace");
         command
             .args([
@@ -249,14 +250,35 @@ fn a_card_that_lies_is_found_out() -> Result<()> {
                 "trace=pread64",
                 "-e",
             ])
-            .arg(format!("inject=pread64:poke_exit=@arg2=77:when={when}"))
+            .arg(format!("inject=pread64:{what}:when={when}"))
             .arg(env!("CARGO_BIN_EXE_fleet-image"))
             .args(["flash", card.path(), &target, "--yes"]);
         Outcome::of(&mut command)
     };
-    // One is of each mebibyte that is read back.
-    flash(10)?.exits(1)?.says("gives back something else")?;
-    flash(1000)?.succeeds()?;
+    let kinds = [
+        ("poke_exit=@arg2=77", 1, "gives back something else"),
+        ("error=EIO", 73, "cannot be read back"),
+    ];
+    for (what, code, hint) in kinds {
+        let mut failed = 0;
+        for when in 1.. {
+            let outcome = flash(what, when)?;
+            let now = fs::read(&target)?;
+            if outcome.output.status.success() {
+                ensure!(now == card.bytes()?);
+                break;
+            }
+            outcome.exits(code)?.says(hint)?;
+            failed += 1;
+            ensure!(
+                now[..512].iter().all(|&byte| byte == 0),
+                "{what} {when}: it has a table"
+            );
+            run(&["inspect", &target])?.exits(65)?;
+        }
+        // One read is of each mebibyte behind the first, and one of the first with the table.
+        ensure!(failed == size(&card)? / MIB, "{what}: {failed}");
+    }
     Ok(())
 }
 
