@@ -13,7 +13,7 @@ use fleet_medium::medium::Medium;
 use fleet_medium::source::Source;
 use fleet_medium::table::Table;
 use fleet_medium::target::Target;
-use fleet_medium::writing::{self, Gaps, Image};
+use fleet_medium::writing::{self, Image};
 use progress::{Phase, Progress, Style};
 
 use crate::{undo, unpacked};
@@ -63,11 +63,15 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         confirm(&target)?;
     }
 
-    let mut progress = Progress::new(style, Phase::Write, image.mapped());
-    let body = image.write(&target, Gaps::Keep, &mut progress)?;
+    let mut progress = Progress::new(style, Phase::Clear, Some(image.to_clear(&target.medium)));
+    let cleared = image.clear(&target, &mut progress)?;
     progress.end();
     drop(progress);
-    let mut progress = Progress::new(style, Phase::Verify, Some(body.bytes()));
+    let mut progress = Progress::new(style, Phase::Write, image.mapped());
+    let body = image.write(&target, cleared, &mut progress)?;
+    progress.end();
+    drop(progress);
+    let mut progress = Progress::new(style, Phase::Verify, Some(body.to_verify()));
     target.verify(&body.written, &body.head, &mut progress)?;
     progress.end();
     drop(progress);

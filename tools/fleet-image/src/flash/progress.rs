@@ -38,6 +38,7 @@ impl Style {
 #[derive(Clone, Copy)]
 pub enum Phase {
     Unpack,
+    Clear,
     Write,
     Verify,
 }
@@ -46,6 +47,7 @@ impl Phase {
     const fn word(self) -> &'static str {
         match self {
             Self::Unpack => "unpack",
+            Self::Clear => "clear",
             Self::Write => "write",
             Self::Verify => "verify",
         }
