@@ -86,6 +86,16 @@ impl Source {
         })
     }
 
+    /// The program, with its options, that unpacks it to a file beside it; none for a raw image.
+    #[must_use]
+    pub const fn unpacker(&self) -> Option<&'static str> {
+        match self.bytes {
+            Bytes::Raw(_) => None,
+            Bytes::Gzip(_) => Some("gzip --decompress --keep"),
+            Bytes::Zstd(_) => Some("zstd --decompress"),
+        }
+    }
+
     /// Goes on to a place that is not before the position.
     ///
     /// # Errors

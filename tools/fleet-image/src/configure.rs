@@ -14,6 +14,7 @@ use fleet_medium::boot_partition;
 use fleet_medium::failure::Failure;
 use fleet_medium::medium::{Access, Medium};
 use fleet_medium::overlay::Overlay;
+use fleet_medium::source::Source;
 use fleet_medium::table::{Partition, Table};
 
 use crate::{judgement, map, output, undo};
@@ -41,6 +42,7 @@ struct Wanted {
 /// Puts a configuration on the boot partition of an image.
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let wanted = Wanted::read(arguments)?;
+    refuse_packed(&arguments.image)?;
     let medium = Medium::open(&arguments.image, Access::Write)?;
     if undo::recover(&medium, &Table::read(&medium)?)? {
         eprintln!(
@@ -70,6 +72,23 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         boot.number
     ))?;
     Ok(Exit::Done)
+}
+
+/// In a packed image nothing can be changed in its place.
+fn refuse_packed(path: &Path) -> Result<(), Failure> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let Some(unpacker) = Source::open(path)?.unpacker() else {
+        return Ok(());
+    };
+    let (packed, raw) = (path.display(), path.with_extension(""));
+    Err(Failure::invalid(format!(
+        "{packed} is compressed, and what is in it cannot be changed in place. To configure a card, write it first:\n  \
+         fleet-image flash {packed} DEVICE\n  fleet-image configure DEVICE …\nTo configure an image, unpack it first:\n  \
+         {unpacker} {packed}\n  fleet-image configure {} …",
+        raw.display()
+    )))
 }
 
 impl Wanted {

@@ -1,6 +1,6 @@
 //! `fleet-image flash`.
 
-mod progress;
+pub mod progress;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -7,11 +7,12 @@ use fleet_config::document::Document;
 use fleet_config::offline::Keyfiles;
 use fleet_medium::boot_partition;
 use fleet_medium::failure::Failure;
-use fleet_medium::medium::{Access, Medium, Window};
+use fleet_medium::medium::{Medium, Window};
 use fleet_medium::table::{FileSystem, Partition, Table};
 use serde_json::{Map, Value, json};
 
-use crate::{judgement, output, undo};
+use crate::flash::progress::{Phase, Progress, Style};
+use crate::{judgement, output, undo, unpacked};
 
 /// What of os-release(5) is shown.
 const RELEASE: [&str; 5] = ["PRETTY_NAME", "ID", "VERSION_ID", "IMAGE_ID", "IMAGE_VERSION"];
@@ -19,7 +20,7 @@ const RELEASE: [&str; 5] = ["PRETTY_NAME", "ID", "VERSION_ID", "IMAGE_ID", "IMAG
 /// What `fleet-image inspect` is asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The image (raw: .img, .wic), or the block device of a card
+    /// The image: raw (.img, .wic), or compressed by gzip or zstd; or the block device of a card
     image: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -28,7 +29,11 @@ pub struct Arguments {
 
 /// Shows what is in an image.
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let medium = Medium::open(&arguments.image, Access::Read)?;
+    let medium = {
+        // Of people; the JSON is that of the report.
+        let mut progress = Progress::new(Style::for_output(false), Phase::Unpack, None);
+        unpacked::Image::open(&arguments.image, &mut progress)?.medium
+    };
     let table = Table::read(&medium)?;
     let systems: Vec<_> = table
         .partitions

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use anyhow::{Result, ensure};
-use support::{BOOT, Card, KEYFILE, Loop, MIB, Outcome, bmap, run};
+use support::{BOOT, Card, KEYFILE, Loop, MIB, Outcome, bmap, run, tool};
 
 const CONFIG: &str = r#"{"hostname": "pump-17", "os": {"vpn": {"openvpn": {"config": "x"}}}}"#;
 const GOOD: &str = r#"{"hostname": "pump-17", "deviceApiKey": "hunter2hunter2"}"#;
@@ -85,7 +85,7 @@ fn a_configured_image_is_flashed_by_its_map() -> Result<()> {
         let before = card.bytes()?;
         let small = card.file("small.json", GOOD)?;
         let large = card.file("large.json", format!("{GOOD}{}", " ".repeat(300_000)))?;
-        support::tool("zstd", &["-q", "--keep", card.path()])?;
+        tool("zstd", &["-q", "--keep", card.path()])?;
         for (map, name) in [("card.img.bmap", "card.img"), ("card.bmap", "link.img")] {
             fs::write(&card.image, &before)?;
             card.file(map, bmap::of(&card.image)?)?;
@@ -144,6 +144,39 @@ fn inspect_is_for_programs_too() -> Result<()> {
         assert_eq!(shown["boot"]["config"]["document"]["hostname"], "pump-17");
         let last = &shown["partitions"][count - 1];
         assert_eq!(last["number"], if table == "mbr" { 6 } else { 2 });
+    }
+    Ok(())
+}
+
+#[test]
+fn packed_images_are_shown_and_not_changed() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let config = card.file("c.json", GOOD)?;
+    run(&["configure", card.path(), "--config", &config])?.succeeds()?;
+    let shown = run(&["inspect", card.path()])?.succeeds()?.out();
+    tool("gzip", &["--keep", card.path()])?;
+    tool("zstd", &["-q", "--keep", card.path()])?;
+    for (ending, unpacker) in [("zst", "zstd --decompress"), ("gz", "gzip --decompress --keep")] {
+        let name = format!("{}.{ending}", card.path());
+        let now = run(&["inspect", &name])?.succeeds()?.out();
+        assert_eq!(now.replace(&name, card.path()), shown);
+        let packed = fs::read(&name)?;
+        let said = run(&["configure", &name, "--config", &config])?
+            .exits(65)?
+            .says(&format!("fleet-image flash {name} DEVICE"))?
+            .says(&format!("fleet-image configure {} …", card.path()))?
+            .said();
+        ensure!(fs::read(&name)? == packed);
+        // What it says does it.
+        let command = said
+            .lines()
+            .find(|line| line.trim().starts_with(unpacker))
+            .unwrap_or_default();
+        let raw = card.bytes()?;
+        fs::remove_file(&card.image)?;
+        let words: Vec<_> = command.split_whitespace().collect();
+        tool(words[0], &words[1..])?;
+        ensure!(card.bytes()? == raw);
     }
     Ok(())
 }
@@ -239,21 +272,23 @@ fn images_that_are_none_of_ours_are_left_alone() -> Result<()> {
         .exits(65)?
         .says("no image of Fleet OS")?;
     // None at all.
-    for content in [vec![], vec![0; 100], vec![0; 4096], b"PK\x03\x04".repeat(1000)] {
+    for content in [vec![], vec![0; 100], vec![0; 4096], b"no image".repeat(1000)] {
         fs::write(&card.image, content)?;
         refuses(&card, 65, "partition table")?;
     }
+    fs::write(&card.image, b"PK\x03\x04".repeat(1000))?;
+    refuses(&card, 65, "unzip")?;
     // No room: all of it is taken by another file.
     let card = Card::gpt(16)?;
     let free = tool_free(&card)?;
     let large = card.file("large", vec![1; free])?;
-    support::tool("mcopy", &["-i", &card.place(), &large, "::/large"])?;
+    tool("mcopy", &["-i", &card.place(), &large, "::/large"])?;
     refuses(&card, 73, "too full")?;
     // Attached elsewhere.
     let card = Card::gpt(16)?;
-    let device = support::tool("losetup", &["--find", "--show", card.path()])?;
+    let device = tool("losetup", &["--find", "--show", card.path()])?;
     let refused = refuses(&card, 75, "losetup --detach");
-    support::tool("losetup", &["--detach", device.trim()])?;
+    tool("losetup", &["--detach", device.trim()])?;
     refused?;
     // Not ours to write.
     fs::set_permissions(&card.image, fs::Permissions::from_mode(0o444))?;
@@ -270,7 +305,7 @@ fn images_that_are_none_of_ours_are_left_alone() -> Result<()> {
 
 /// Bytes that are free, by mtools.
 fn tool_free(card: &Card) -> Result<usize> {
-    let listed = support::tool("mdir", &["-i", &card.place(), "::/"])?;
+    let listed = tool("mdir", &["-i", &card.place(), "::/"])?;
     let line = listed
         .lines()
         .find(|line| line.contains("bytes free"))
