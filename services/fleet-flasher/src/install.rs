@@ -4,7 +4,7 @@
 //! | step | the device then | the configuration of the device is |
 //! |---|---|---|
 //! | 1. what the device has is kept on the flasher's boot partition, synced and read back | as it was | on both |
-//! | 2. the first MiB of the device becomes zeros, then everything behind it is written | starts no more | on the flasher |
+//! | 2. the first MiB of the device becomes zeros, then where the image has nothing, then everything else is written | starts no more | on the flasher |
 //! | 3. all of that is read back and compared | starts no more | on the flasher |
 //! | 4. the configuration goes into the new boot partition, and is read back | starts no more | on the flasher |
 //! | 5. the first MiB is written, its first sector last, and read back | whole from that sector on | on both |
@@ -22,15 +22,12 @@ use fleet_medium::failure::Failure;
 use fleet_medium::overlay::Overlay;
 use fleet_medium::table::Table;
 use fleet_medium::target::Target;
-use fleet_medium::writing::{self, Gaps, Image};
+use fleet_medium::writing::{self, Image};
 
 use crate::console::Console;
 use crate::content::{self, Found};
 use crate::settings::Keep;
 use crate::stash::Stash;
-
-/// Where a GPT has its second copy: the last sectors. An old one must not be taken for that of the new table.
-const TAIL: u64 = 1 << 20;
 
 /// What is installed, and to where.
 pub(crate) struct Installation<'a> {
@@ -60,17 +57,17 @@ impl Installation<'_> {
         console.say(&sentence(&own, &device))?;
         let wanted = content::merged(own, device);
 
+        console.begin("clear", Some(image.to_clear(&target.medium)))?;
+        let cleared = image.clear(&target, console)?;
         console.begin("write", image.mapped())?;
-        let body = image.write(&target, Gaps::Zero, console)?;
-        self.clear_tail(&image, &target)?;
-        console.begin("verify", Some(body.bytes()))?;
+        let body = image.write(&target, cleared, console)?;
+        console.begin("verify", Some(body.to_verify()))?;
         target.verify(&body.written, &body.head, console)?;
         console.say("putting the configuration in place")?;
         target.medium.hold_head(body.head.clone());
         configure(&target, &wanted)?;
         console.say("putting the partition table in place")?;
         target.commit(&body.head)?;
-        target.verify_bytes(0, &body.head)?;
         is_whole(&mut target, &wanted)?;
         console.say("the device is whole, with its configuration")?;
         if let Err(failure) = stash.remove() {
@@ -121,13 +118,6 @@ impl Installation<'_> {
         }
         stash.keep(&content)?;
         Ok(content)
-    }
-
-    fn clear_tail(&self, image: &Image, target: &Target) -> Result<(), Failure> {
-        let end = target.medium.size;
-        let start = end.saturating_sub(TAIL).max(image.size().unwrap_or(end));
-        target.zero(start, end)?;
-        target.sync()
     }
 }
 

@@ -14,12 +14,17 @@ use crate::failure::Failure;
 /// The largest block map; one of a fragmented image of 64 GiB has some MiB.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// What a map says in a comment that was made anew for a configured image: it is not that of the packed image any more.
+pub const CONFIGURED: &str = "made anew by fleet-image configure";
+
 /// A block map.
 pub struct BlockMap {
     /// Its file.
     pub path: PathBuf,
     /// In bytes.
     pub image_size: u64,
+    /// In bytes: what its ranges are counted in.
+    pub block_size: u64,
     /// What is to be written, in the order of the places, none over another.
     pub ranges: Vec<Range>,
 }
@@ -53,9 +58,9 @@ impl BlockMap {
     ///
     /// # Errors
     /// It cannot be read, or is no block map.
-    pub fn find(named: Option<&Path>, image: &Path) -> Result<Option<Self>, Failure> {
+    pub fn find(named: Option<&Path>, image: &Path, is_packed: bool) -> Result<Option<Self>, Failure> {
         if let Some(path) = named {
-            return Self::read(path).map(Some);
+            return Ok(Some(Self::read(path)?.0));
         }
         let beside = |image: &Path| {
             let mut name = OsString::from(image);
@@ -64,11 +69,31 @@ impl BlockMap {
         };
         // Yocto's is of the image before it was compressed.
         let places = [beside(image), beside(&image.with_extension(""))];
-        let found = places.iter().find(|path| path.is_file());
-        found.map(|path| Self::read(path)).transpose()
+        let Some(path) = places.iter().find(|path| path.is_file()) else {
+            return Ok(None);
+        };
+        let (map, is_configured) = Self::read(path)?;
+        Ok((!is_packed || !is_configured).then_some(map))
     }
 
-    fn read(path: &Path) -> Result<Self, Failure> {
+    /// Refuses a raw image of another size.
+    ///
+    /// # Errors
+    /// They do not belong together.
+    pub fn is_of(&self, image: &Path, size: u64) -> Result<(), Failure> {
+        if self.image_size == size {
+            return Ok(());
+        }
+        Err(Failure::invalid(format!(
+            "{} is of an image of {} bytes, {} has {size}: it is of another image, or the image is cut off or was changed",
+            self.path.display(),
+            self.image_size,
+            image.display()
+        )))
+    }
+
+    /// Also returns whether it was made anew for a configured image.
+    fn read(path: &Path) -> Result<(Self, bool), Failure> {
         let bytes = file::read(path, MAX_BYTES).map_err(|error| match &error {
             file::Error::Read(_, source) if source.kind() == io::ErrorKind::NotFound => {
                 Failure::open(path, source)
@@ -77,18 +102,20 @@ impl BlockMap {
         })?;
         let parsed = std::str::from_utf8(&bytes)
             .map_err(|error| error.to_string())
-            .and_then(parse);
-        let (image_size, ranges) = parsed.map_err(|why| {
+            .and_then(|text| Ok((parse(text)?, text.contains(CONFIGURED))));
+        let ((image_size, block_size, ranges), is_configured) = parsed.map_err(|why| {
             Failure::invalid(format!(
                 "{}: {why}. Get the image's own, or move it away: then every block is written",
                 path.display()
             ))
         })?;
-        Ok(Self {
+        let map = Self {
             path: path.to_owned(),
             image_size,
+            block_size,
             ranges,
-        })
+        };
+        Ok((map, is_configured))
     }
 
     /// How many bytes are to be written.
@@ -98,7 +125,8 @@ impl BlockMap {
     }
 }
 
-fn parse(text: &str) -> Result<(u64, Vec<Range>), String> {
+/// The sizes of image and block, and the ranges.
+fn parse(text: &str) -> Result<(u64, u64, Vec<Range>), String> {
     let document = Document::parse(text).map_err(|error| format!("it is no XML: {error}"))?;
     let root = document.root_element();
     if root.tag_name().name() != "bmap" {
@@ -142,7 +170,7 @@ fn parse(text: &str) -> Result<(u64, Vec<Range>), String> {
     }
     match ranges.is_empty() {
         true => Err("it maps no block".to_owned()),
-        false => Ok((size, ranges)),
+        false => Ok((size, block, ranges)),
     }
 }
 
@@ -230,8 +258,8 @@ mod tests {
             "20000",
             &format!("<Range chksum=\"{SUM}\"> 0-1 </Range>\n<Range> 4 </Range>\n"),
         );
-        let (size, ranges) = parse(&text).unwrap();
-        assert_eq!(size, 20000);
+        let (size, block, ranges) = parse(&text).unwrap();
+        assert_eq!((size, block), (20000, 4096));
         assert_eq!(
             ranges,
             [

@@ -102,6 +102,21 @@ impl Medium {
         })
     }
 
+    /// A packed image, unpacked into a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unpacked(path: &Path, mut file: File) -> Result<Self, Failure> {
+        let size = file.seek(SeekFrom::End(0));
+        Ok(Self {
+            path: path.to_owned(),
+            size: size.map_err(|error| Failure::read(path, &error))?,
+            file: Arc::new(file),
+            block: None,
+            head: Arc::default(),
+        })
+    }
+
     /// Has windows that are made from now on read these bytes as its first ones.
     pub fn hold_head(&mut self, head: Vec<u8>) {
         self.head = Arc::new(head);

@@ -72,6 +72,30 @@ impl Source {
         })
     }
 
+    /// A raw image that is open already. It shares the position in the file, which nothing else of a medium uses.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(medium: &Medium) -> Result<Self, Failure> {
+        let file = medium.file.try_clone();
+        Ok(Self {
+            path: medium.path.clone(),
+            size: Some(medium.size),
+            position: 0,
+            bytes: Bytes::Raw(file.map_err(|error| Failure::read(&medium.path, &error))?),
+        })
+    }
+
+    /// The program, with its options, that unpacks it to a file beside it; none for a raw image.
+    #[must_use]
+    pub const fn unpacker(&self) -> Option<&'static str> {
+        match self.bytes {
+            Bytes::Raw(_) => None,
+            Bytes::Gzip(_) => Some("gzip --decompress --keep"),
+            Bytes::Zstd(_) => Some("zstd --decompress"),
+        }
+    }
+
     /// Goes on to a place that is not before the position.
     ///
     /// # Errors

@@ -103,32 +103,38 @@ impl Target {
     ///
     /// # Errors
     /// The device does not take it.
-    pub fn zero(&self, start: u64, end: u64) -> Result<(), Failure> {
+    pub fn zero(&self, start: u64, end: u64, follow: &mut dyn Follow) -> Result<(), Failure> {
         let zeros = vec![0; CHUNK];
         let mut place = start;
         while place < end {
             let next = end.min(place.saturating_add(ZEROED_AT_ONCE));
-            if !self.zeroed(place, next) {
-                let mut place = place;
-                while place < next {
-                    let length = usize::try_from(next - place).map_or(CHUNK, |left| left.min(CHUNK));
+            let is_done = self.zeroed(place, next);
+            while place < next {
+                let length = usize::try_from(next - place).map_or(CHUNK, |left| left.min(CHUNK));
+                if !is_done {
                     self.write(place, &zeros[..length])?;
-                    place += u64::try_from(length).unwrap_or(u64::MAX);
                 }
+                follow.add(length)?;
+                place += u64::try_from(length).unwrap_or(u64::MAX);
             }
-            place = next;
         }
         Ok(())
     }
 
-    /// By fallocate(2), which writes where the device cannot do better; not every file system has it, and its places have 31
-    /// bits where the C library's `off_t` has 32 (ARMv7).
+    /// By fallocate(2): by giving the blocks back, where that is sure to leave zeros; else by having the kernel write them. Not
+    /// every file system has it, and its places have 31 bits where the C library's `off_t` has 32 (ARMv7).
     fn zeroed(&self, start: u64, end: u64) -> bool {
         let (Ok(start), Ok(length)) = (start.try_into(), (end - start).try_into()) else {
             return false;
         };
-        let how = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&*self.medium.file, how, start, length).is_ok()
+        let kinds = [
+            FallocateFlags::FALLOC_FL_PUNCH_HOLE,
+            FallocateFlags::FALLOC_FL_ZERO_RANGE,
+        ];
+        let mut hows = kinds
+            .map(|kind| kind | FallocateFlags::FALLOC_FL_KEEP_SIZE)
+            .into_iter();
+        hows.any(|how| fallocate(&*self.medium.file, how, start, length).is_ok())
     }
 
     /// Waits until everything is on the medium.
@@ -142,17 +148,22 @@ impl Target {
     }
 
     /// Writes what was held back, the first sector last: with it the device has a partition table, and whoever reads the
-    /// table finds everything else in its place.
+    /// table finds everything else in its place. All of it is read back; if it is another, the first sector is zeros again.
     ///
     /// # Errors
-    /// The device does not take it.
+    /// The device does not take it, or gives back something else.
     pub fn commit(&self, head: &[u8]) -> Result<(), Failure> {
         self.sync()?;
         let (first, rest) = head.split_at(head.len().min(SECTOR));
         self.write(SECTOR_BYTES, rest)?;
         self.sync()?;
         self.write(0, first)?;
-        self.sync()
+        self.sync()?;
+        self.verify_bytes(0, head).inspect_err(|_| {
+            let withdrawn = self.write(0, &[0; SECTOR]).and_then(|()| self.sync());
+            // What it has there now, nobody knows; the error of before is what is told.
+            drop(withdrawn);
+        })
     }
 
     /// Reads back what was written, from the medium and not from memory; but for `head`, which is not on it yet.
@@ -173,11 +184,9 @@ impl Target {
             while place < range.end {
                 let bytes = reader.some(place, range.end)?;
                 place += u64::try_from(bytes.len()).unwrap_or_default();
+                follow.add(bytes.len())?;
                 match range.content {
-                    Content::Sum(_) => {
-                        sum.update(bytes);
-                        follow.add(bytes.len())?;
-                    }
+                    Content::Sum(_) => sum.update(bytes),
                     Content::Zeros => is_zero &= bytes.iter().all(|&byte| byte == 0),
                 }
             }

@@ -13,6 +13,10 @@ use crate::target::Target;
 
 /// What is written at once.
 pub(crate) const CHUNK: usize = 1 << 20;
+/// What becomes zeros first, and is written last: with the partition table.
+const HEAD: u64 = 1 << 20;
+/// Where a GPT has its second copy: the last sectors.
+const TAIL: u64 = 1 << 20;
 /// Without a block map: what is verified as one.
 const SEGMENT: u64 = 16 << 20;
 
@@ -23,6 +27,15 @@ pub trait Follow {
     /// # Errors
     /// It cannot be told.
     fn add(&mut self, bytes: usize) -> Result<(), Failure>;
+}
+
+/// For what takes no time.
+struct Nobody;
+
+impl Follow for Nobody {
+    fn add(&mut self, _: usize) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A range that was written, and what it holds.
@@ -41,25 +54,14 @@ pub(crate) enum Content {
 }
 
 impl Written {
-    /// How many bytes of the image it is.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        match self.content {
-            Content::Sum(_) => self.end - self.start,
-            Content::Zeros => 0,
-        }
+    const fn length(&self) -> u64 {
+        self.end - self.start
     }
 }
 
-/// What happens to the blocks that are not in the map.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Gaps {
-    /// They stay as they are.
-    Keep,
-    /// They read as zeros, as they do in the image. mke2fs takes it for granted of a new file (`assume_storage_prezeroed`),
-    /// and old content in an inode table is damage sooner or later.
-    Zero,
-}
+/// The places where the device has been made to read as zeros, because the image has nothing there. What makes images takes
+/// it for granted (mke2fs, `assume_storage_prezeroed`), and old content in an inode table is damage sooner or later.
+pub struct Cleared(Vec<Written>);
 
 /// An image with its block map, if it has one.
 pub struct Image {
@@ -80,7 +82,15 @@ impl Body {
     /// How many bytes of the image are written.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.written.iter().map(Written::bytes).sum()
+        let of_the_image = |written: &&Written| matches!(written.content, Content::Sum(_));
+        let written = self.written.iter().filter(of_the_image);
+        written.map(Written::length).sum()
+    }
+
+    /// How many bytes there are to be read back.
+    #[must_use]
+    pub fn to_verify(&self) -> u64 {
+        self.written.iter().map(Written::length).sum()
     }
 }
 
@@ -91,16 +101,18 @@ impl Image {
     /// One of them cannot be read, or they do not belong together.
     pub fn open(path: &Path, map: Option<&Path>) -> Result<Self, Failure> {
         let source = Source::open(path)?;
-        let map = BlockMap::find(map, path)?;
-        if let (Some(map), Some(size)) = (&map, source.size)
-            && map.image_size != size
-        {
-            return Err(Failure::invalid(format!(
-                "{} is of an image of {} bytes, {} has {size}: it is of another image, or the image is cut off or was changed",
-                map.path.display(),
-                map.image_size,
-                path.display()
-            )));
+        let is_packed = source.size.is_none();
+        Self::of(source, is_packed, map)
+    }
+
+    /// The same of one that is open already, and was packed if that is so.
+    ///
+    /// # Errors
+    /// The block map cannot be read, or they do not belong together.
+    pub fn of(source: Source, is_packed: bool, map: Option<&Path>) -> Result<Self, Failure> {
+        let map = BlockMap::find(map, &source.path, is_packed)?;
+        if let (Some(map), Some(size)) = (&map, source.size) {
+            map.is_of(&source.path, size)?;
         }
         Ok(Self { source, map })
     }
@@ -142,11 +154,59 @@ impl Image {
         }
     }
 
+    /// Where the image has nothing, as far as its map says so, and the end of the device: an older GPT may have its second copy
+    /// there, which must not be taken for that of the new one.
+    fn gaps(&self, medium: &Medium) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut end = 0;
+        if let Some(map) = &self.map {
+            for range in &map.ranges {
+                gaps.push((end, range.start));
+                end = range.end;
+            }
+            gaps.push((end, map.image_size));
+        }
+        let tail = medium.size.saturating_sub(TAIL);
+        gaps.push((tail.max(self.size().unwrap_or(medium.size)), medium.size));
+        gaps.retain(|(start, end)| start < end);
+        gaps
+    }
+
+    /// How many bytes of a device [`Image::clear`] clears.
+    #[must_use]
+    pub fn to_clear(&self, medium: &Medium) -> u64 {
+        self.gaps(medium).iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// Makes the device read as zeros where the image has nothing, and before that its first mebibyte: from there on it is no
+    /// system, until [`Target::commit`].
+    ///
+    /// # Errors
+    /// The device does not take it.
+    pub fn clear(&self, target: &Target, follow: &mut dyn Follow) -> Result<Cleared, Failure> {
+        let head = target.medium.size.min(HEAD);
+        target.zero(0, head, &mut Nobody)?;
+        target.sync()?;
+        let mut cleared = Vec::new();
+        for (start, end) in self.gaps(&target.medium) {
+            target.zero(start, end, follow)?;
+            let content = Content::Zeros;
+            cleared.push(Written { start, end, content });
+        }
+        target.sync()?;
+        Ok(Cleared(cleared))
+    }
+
     /// Writes all of it but for the first bytes, which are zeros.
     ///
     /// # Errors
     /// The image cannot be read, is not what its map says, or the device does not take it.
-    pub fn write(&mut self, target: &Target, gaps: Gaps, follow: &mut dyn Follow) -> Result<Body, Failure> {
+    pub fn write(
+        &mut self,
+        target: &Target,
+        cleared: Cleared,
+        follow: &mut dyn Follow,
+    ) -> Result<Body, Failure> {
         let writing = Writing {
             source: &mut self.source,
             map: self.map.as_ref(),
@@ -154,11 +214,11 @@ impl Image {
             follow,
             chunk: vec![0; CHUNK],
             body: Body {
-                written: Vec::new(),
+                written: cleared.0,
                 head: Vec::new(),
             },
         };
-        writing.all(gaps)
+        writing.all()
     }
 }
 
@@ -180,46 +240,26 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn all(mut self, gaps: Gaps) -> Result<Body, Failure> {
-        let mut end = 0;
+    fn all(mut self) -> Result<Body, Failure> {
         for number in 0.. {
             let Some(range) = self.range(number) else { break };
-            if gaps == Gaps::Zero {
-                self.zero(end, range.start)?;
-            }
-            let range_written = self.range_written(&range)?;
-            end = range_written.end;
+            let written = self.range_written(&range)?;
+            let end = written.end;
             if end > range.start {
-                self.body.written.push(range_written);
+                self.body.written.push(written);
             }
             if end < range.end {
                 break;
             }
         }
-        if self.body.written.is_empty() {
+        if self.body.head.is_empty() {
             return Err(Failure::invalid(format!(
-                "{} is empty",
+                "{} is empty, or has nothing at its beginning by its block map",
                 self.source.path.display()
             )));
         }
-        if gaps == Gaps::Zero {
-            let size = self.map.map_or(end, |map| map.image_size);
-            self.zero(end, size)?;
-        }
         self.target.sync()?;
         Ok(self.body)
-    }
-
-    fn zero(&mut self, start: u64, end: u64) -> Result<(), Failure> {
-        if start < end {
-            self.target.zero(start, end)?;
-            self.body.written.push(Written {
-                start,
-                end,
-                content: Content::Zeros,
-            });
-        }
-        Ok(())
     }
 
     /// The range with this number.
@@ -272,8 +312,8 @@ impl Writing<'_> {
         }
         match range.sum {
             Some(wanted) if wanted != sum => Err(Failure::invalid(format!(
-                "{} is damaged between bytes {} and {}: the checksum in {} is another. Download or build it again; what \
-                 is on {} now is no system",
+                "{} is damaged between bytes {} and {}, or was changed by something that left its map as it was: the checksum \
+                 in {} is another. Download or build it again; what is on {} now is no system",
                 self.source.path.display(),
                 range.start,
                 range.end,

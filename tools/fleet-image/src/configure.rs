@@ -14,9 +14,10 @@ use fleet_medium::boot_partition;
 use fleet_medium::failure::Failure;
 use fleet_medium::medium::{Access, Medium};
 use fleet_medium::overlay::Overlay;
+use fleet_medium::source::Source;
 use fleet_medium::table::{Partition, Table};
 
-use crate::{judgement, output, undo};
+use crate::{judgement, map, output, undo};
 
 /// What `fleet-image configure` is asked for.
 #[derive(clap::Args)]
@@ -41,10 +42,9 @@ struct Wanted {
 /// Puts a configuration on the boot partition of an image.
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let wanted = Wanted::read(arguments)?;
+    refuse_packed(&arguments.image)?;
     let medium = Medium::open(&arguments.image, Access::Write)?;
-    let identity = Table::read(&medium)?.identity;
-    let kept = undo::place(&medium, &identity)?;
-    if undo::recover(&medium, &kept)? {
+    if undo::recover(&medium, &Table::read(&medium)?)? {
         eprintln!(
             "fleet-image: an earlier run was interrupted: {} is as it was before it",
             medium.path.display()
@@ -61,7 +61,8 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         .changes()
         .map_err(|error| Failure::read(&medium.path, &error))?;
     if !changes.is_empty() {
-        undo::apply(&medium, &kept, &changes)?;
+        let maps = map::changed(&medium, &changes)?;
+        undo::apply(&medium, boot, changes, &maps)?;
     }
     output::line(&format!(
         "{}: config.json ({}) and {} are on partition {}.",
@@ -71,6 +72,23 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         boot.number
     ))?;
     Ok(Exit::Done)
+}
+
+/// In a packed image nothing can be changed in its place.
+fn refuse_packed(path: &Path) -> Result<(), Failure> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let Some(unpacker) = Source::open(path)?.unpacker() else {
+        return Ok(());
+    };
+    let (packed, raw) = (path.display(), path.with_extension(""));
+    Err(Failure::invalid(format!(
+        "{packed} is compressed, and what is in it cannot be changed in place. To configure a card, write it first:\n  \
+         fleet-image flash {packed} DEVICE\n  fleet-image configure DEVICE …\nTo configure an image, unpack it first:\n  \
+         {unpacker} {packed}\n  fleet-image configure {} …",
+        raw.display()
+    )))
 }
 
 impl Wanted {

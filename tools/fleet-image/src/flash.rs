@@ -1,19 +1,22 @@
 //! `fleet-image flash`.
 
-mod progress;
+pub mod progress;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use fleet_base::exit::Exit;
 use fleet_medium::failure::Failure;
-use fleet_medium::medium::{Access, Medium};
+use fleet_medium::medium::Medium;
+use fleet_medium::source::Source;
+use fleet_medium::table::Table;
 use fleet_medium::target::Target;
-use fleet_medium::writing::{self, Gaps, Image};
+use fleet_medium::writing::{self, Image};
 use progress::{Phase, Progress, Style};
 
-use crate::undo;
+use crate::{undo, unpacked};
 
 /// What `fleet-image flash` is asked for.
 #[derive(clap::Args)]
@@ -38,9 +41,20 @@ pub struct Arguments {
 
 /// Writes an image to a card, and reads it back.
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let mut image = Image::open(&arguments.image, arguments.bmap.as_deref())?;
-    refuse_interrupted(&arguments.image)?;
-    let target = open_target(arguments, image.size())?;
+    let style = Style::for_output(arguments.json);
+    // What must not be written to is told before a long image is unpacked.
+    let target = existing(arguments)?;
+    let raw = {
+        let mut progress = Progress::new(style, Phase::Unpack, None);
+        unpacked::Image::open(&arguments.image, &mut progress)?
+    };
+    check(&raw.medium).map_err(|failure| failure.and(". Nothing was written"))?;
+    let source = Source::of(&raw.medium)?;
+    let mut image = Image::of(source, raw.is_packed, arguments.bmap.as_deref())?;
+    let target = match target {
+        Some(target) => target,
+        None => create(&arguments.device, raw.medium.size)?,
+    };
     image.fits(&target.medium)?;
     if !image.is_mapped() {
         eprintln!("fleet-image: there is no block map; every block is written");
@@ -49,33 +63,40 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         confirm(&target)?;
     }
 
-    let style = Style::for_output(arguments.json);
+    let mut progress = Progress::new(style, Phase::Clear, Some(image.to_clear(&target.medium)));
+    let cleared = image.clear(&target, &mut progress)?;
+    progress.end();
+    drop(progress);
     let mut progress = Progress::new(style, Phase::Write, image.mapped());
-    let body = image.write(&target, Gaps::Keep, &mut progress)?;
+    let body = image.write(&target, cleared, &mut progress)?;
+    progress.end();
+    drop(progress);
+    let mut progress = Progress::new(style, Phase::Verify, Some(body.to_verify()));
+    target.verify(&body.written, &body.head, &mut progress)?;
+    progress.end();
+    drop(progress);
     target.commit(&body.head)?;
-    progress.end();
-    drop(progress);
-    let mut progress = Progress::new(style, Phase::Verify, Some(body.bytes()));
-    target.verify(&body.written, &[], &mut progress)?;
-    progress.end();
-    drop(progress);
     progress::done(style, &arguments.device, body.bytes())?;
     Ok(Exit::Done)
 }
 
-/// An image that a `configure` was interrupted in is neither the old nor the new one.
-fn refuse_interrupted(image: &Path) -> Result<(), Failure> {
-    let medium = Medium::open(image, Access::Read)?;
-    if medium.block.is_none() && undo::is_pending(&undo::place(&medium, "")?) {
+/// Refuses what is no whole image of the system.
+fn check(image: &Medium) -> Result<(), Failure> {
+    let table = Table::read(image)?;
+    let named = |what: String| Failure::invalid(format!("{}: {what}", image.path.display()));
+    table.boot().map_err(named)?;
+    // Neither the old nor the new one.
+    if undo::is_pending(image, &table) {
         return Err(Failure::invalid(format!(
             "a `fleet-image configure` of {} was interrupted: run it again first",
-            image.display()
+            image.path.display()
         )));
     }
     Ok(())
 }
 
-fn open_target(arguments: &Arguments, size: Option<u64>) -> Result<Target, Failure> {
+/// Opens the device, or a file that is there. None if the file is to be made.
+fn existing(arguments: &Arguments) -> Result<Option<Target>, Failure> {
     let path = &arguments.device;
     let kind = match path.metadata() {
         Ok(metadata) => {
@@ -90,30 +111,16 @@ fn open_target(arguments: &Arguments, size: Option<u64>) -> Result<Target, Failu
             metadata.file_type()
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.create => {
-            let Some(size) = size else {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "the size of a compressed image without a block map is not known before it is unpacked: make the file \
-                     yourself (truncate --size), and leave --create out",
-                ));
-            };
-            let made = std::fs::File::create_new(path).and_then(|file| file.set_len(size).map(|()| file));
-            let metadata = made.and_then(|file| file.metadata());
-            metadata
-                .map_err(|error| Failure::write(path, &error))?
-                .file_type()
+            refuse_in_dev(path)?;
+            return Ok(None);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Failure::open(path, &error).and("; --create makes a file"));
         }
         Err(error) => return Err(Failure::open(path, &error)),
     };
-    // /dev/sdX with a letter too many: a file in a folder of devices, which is RAM.
-    if kind.is_file() && path.starts_with("/dev") && !path.starts_with("/dev/shm") {
-        return Err(Failure::invalid(format!(
-            "{} is a file, not a device: remove it",
-            path.display()
-        )));
+    if kind.is_file() {
+        refuse_in_dev(path)?;
     }
     if !kind.is_file() && !kind.is_block_device() {
         return Err(Failure::invalid(format!(
@@ -121,6 +128,23 @@ fn open_target(arguments: &Arguments, size: Option<u64>) -> Result<Target, Failu
             path.display()
         )));
     }
+    writing::open_target(path).map(Some)
+}
+
+/// /dev/sdX with a letter too many: a file in a folder of devices, which is RAM.
+fn refuse_in_dev(path: &Path) -> Result<(), Failure> {
+    match path.starts_with("/dev") && !path.starts_with("/dev/shm") {
+        true => Err(Failure::invalid(format!(
+            "{} is a file, or would be one, and not a device",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn create(path: &Path, size: u64) -> Result<Target, Failure> {
+    let made = File::create_new(path).and_then(|file| file.set_len(size));
+    made.map_err(|error| Failure::write(path, &error))?;
     writing::open_target(path)
 }
 

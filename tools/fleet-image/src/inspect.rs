@@ -7,11 +7,12 @@ use fleet_config::document::Document;
 use fleet_config::offline::Keyfiles;
 use fleet_medium::boot_partition;
 use fleet_medium::failure::Failure;
-use fleet_medium::medium::{Access, Medium, Window};
+use fleet_medium::medium::{Medium, Window};
 use fleet_medium::table::{FileSystem, Partition, Table};
 use serde_json::{Map, Value, json};
 
-use crate::{judgement, output, undo};
+use crate::flash::progress::{Phase, Progress, Style};
+use crate::{judgement, output, undo, unpacked};
 
 /// What of os-release(5) is shown.
 const RELEASE: [&str; 5] = ["PRETTY_NAME", "ID", "VERSION_ID", "IMAGE_ID", "IMAGE_VERSION"];
@@ -19,7 +20,7 @@ const RELEASE: [&str; 5] = ["PRETTY_NAME", "ID", "VERSION_ID", "IMAGE_ID", "IMAG
 /// What `fleet-image inspect` is asked for.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The image (raw: .img, .wic), or the block device of a card
+    /// The image: raw (.img, .wic), or compressed by gzip or zstd; or the block device of a card
     image: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -28,7 +29,11 @@ pub struct Arguments {
 
 /// Shows what is in an image.
 pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let medium = Medium::open(&arguments.image, Access::Read)?;
+    let medium = {
+        // Of people; the JSON is that of the report.
+        let mut progress = Progress::new(Style::for_output(false), Phase::Unpack, None);
+        unpacked::Image::open(&arguments.image, &mut progress)?.medium
+    };
     let table = Table::read(&medium)?;
     let systems: Vec<_> = table
         .partitions
@@ -36,7 +41,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         .filter(|partition| is_root(partition))
         .map(|partition| (name(partition), System::read(&medium, partition)))
         .collect();
-    let is_interrupted = undo::place(&medium, &table.identity).is_ok_and(|path| undo::is_pending(&path));
+    let is_interrupted = undo::is_pending(&medium, &table);
     let boot = table.boot().and_then(|partition| Boot::read(&medium, partition));
 
     if arguments.json {
@@ -66,14 +71,14 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Failure> {
             output::line(&format!("{name}: {}", system.sentence()))?;
         }
         if is_interrupted {
-            output::line("An earlier `configure` was interrupted; the next one takes it back first.")?;
+            output::line("A `configure` of it was interrupted: run it again, which takes that back first.")?;
         }
         if let Ok(boot) = &boot {
             boot.print()?;
         }
     }
     match boot {
-        Ok(boot) if boot.is_good() => Ok(Exit::Done),
+        Ok(boot) if boot.is_good() && !is_interrupted => Ok(Exit::Done),
         Ok(_) => Ok(Exit::InvalidData),
         Err(why) => Err(Failure::invalid(format!("{}: {why}", medium.path.display()))),
     }

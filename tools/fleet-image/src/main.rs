@@ -4,8 +4,10 @@ mod configure;
 mod flash;
 mod inspect;
 mod judgement;
+mod map;
 mod output;
 mod undo;
+mod unpacked;
 
 use std::process::ExitCode;
 

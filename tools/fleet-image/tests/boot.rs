@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use support::{KEYFILE, bmap, fleet_image, run, tool};
+use support::{Card, KEYFILE, bmap, fleet_image, run, tool};
 use testbed::{Device, Reference, Tier};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,16 +61,17 @@ fn a_card_made_in_three_commands_starts_with_its_configuration() -> Result<()> {
     a_device_goes_away(&mut device)
 }
 
-/// The program on the boot partition, for the machine itself to run.
+/// The program and an image on the boot partition, for the machine itself to run and write.
 fn put_program(reference: &Reference, image: &str, stripped: &str) -> Result<()> {
     let layout = fs::read(reference.disk().with_file_name("layout.json"))?;
     let layout: serde_json::Value = serde_json::from_slice(&layout)?;
     let start = &layout["partitions"][0]["start"];
     tool("strip", &["-o", stripped, env!("CARGO_BIN_EXE_fleet-image")])?;
-    tool(
-        "mcopy",
-        &["-i", &format!("{image}@@{start}"), stripped, "::/fleet-image"],
-    )?;
+    let card = Card::gpt(40)?;
+    tool("zstd", &["-q", card.path()])?;
+    let boot = format!("{image}@@{start}");
+    tool("mcopy", &["-i", &boot, stripped, "::/fleet-image"])?;
+    tool("mcopy", &["-i", &boot, &card.name("card.img.zst"), "::/card.zst"])?;
     Ok(())
 }
 
@@ -84,7 +85,7 @@ fn flash_in_two(image: &str, card: &str) -> Result<()> {
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line: serde_json::Value = serde_json::from_str(&line?)?;
         let half = line["total"].as_u64().context("no total")? / 2;
-        if line["done"].as_u64() >= Some(half) {
+        if line["phase"] == "write" && line["done"].as_u64() >= Some(half) {
             child.kill()?;
             break;
         }
@@ -122,14 +123,13 @@ fn refuses_its_own_disk(device: &mut Device) -> Result<()> {
 
 /// A disk of the kernel's own for such tests, slow, and deleted while it is written to; and one that cannot be written.
 fn a_device_goes_away(device: &mut Device) -> Result<()> {
-    device.run("truncate -s 48M /run/image")?.succeeds()?;
     device
         .run("modprobe scsi_debug dev_size_mb=64 max_queue=1 delay=25 && udevadm settle")?
         .succeeds()?;
     device
         .run(
-            "/run/fleet-image flash --yes --json /run/image /dev/sda >/run/progress & \
-             until test -s /run/progress; do sleep 0.1; done; echo 1 >/sys/block/sda/device/delete; wait $!",
+            "TMPDIR=/run /run/fleet-image flash --yes --json /boot/card.zst /dev/sda >/run/progress & \
+             until grep -q write /run/progress; do sleep 0.1; done; echo 1 >/sys/block/sda/device/delete; wait $!",
         )?
         .exits(69)?
         .complains("/dev/sda went away")?;
@@ -137,7 +137,7 @@ fn a_device_goes_away(device: &mut Device) -> Result<()> {
         .run("rmmod scsi_debug && modprobe scsi_debug dev_size_mb=64 wp=1 && udevadm settle")?
         .succeeds()?;
     device
-        .run("/run/fleet-image flash --yes /run/image /dev/sda")?
+        .run("/run/fleet-image flash --yes /boot/card.zst /dev/sda")?
         .exits(77)?
         .complains("write-protected")?;
     device.run("rmmod scsi_debug")?.succeeds()?;

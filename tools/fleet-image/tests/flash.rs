@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use support::{BOOT, Card, MIB, Outcome, bmap, fleet_image, run, tool};
+use support::{BOOT, Card, Loop, MIB, Outcome, bmap, fleet_image, run, tool};
 
 /// A byte that no image has everywhere: what was on the card before.
 const OLD: u8 = 0xa5;
@@ -23,32 +23,53 @@ fn size(card: &Card) -> Result<u64> {
 }
 
 #[test]
-fn only_what_is_mapped_is_written() -> Result<()> {
+fn nothing_old_is_left_where_the_image_has_nothing() -> Result<()> {
     let card = Card::gpt(16)?;
-    let map = bmap::of(&card.image)?;
-    card.file("card.img.bmap", &map)?;
-    let target = old_card(&card, size(&card)? + MIB)?;
-    run(&["flash", card.path(), &target, "--yes"])?.succeeds()?;
     let image = card.bytes()?;
-    let written = fs::read(&target)?;
-    let mut kept = 0;
-    for (number, block) in image.chunks(4096).enumerate() {
-        let found = &written[number * 4096..][..block.len()];
-        if block.iter().all(|&byte| byte == 0) {
-            ensure!(
-                found.iter().all(|&byte| byte == OLD),
-                "block {number} was written"
-            );
-            kept += 1;
-        } else {
-            ensure!(found == block, "block {number} is another");
-        }
+    let map = card.file("card.img.bmap", bmap::of(&card.image)?)?;
+    let length = size(&card)? + 4 * MIB;
+    // The device clears by itself, the kernel writes zeros for it, the program does.
+    for injection in [None, Some("when=1..1000+2"), Some("when=1+")] {
+        let target = old_card(&card, length)?;
+        let mut command = match injection {
+            None => fleet_image(&[]),
+            Some(when) => {
+                let mut command = Command::new("strace");
+                command
+                    .args(["-f", "-o", "/dev/null", "-e", "trace=fallocate", "-e"])
+                    .arg(format!("inject=fallocate:error=EOPNOTSUPP:{when}"))
+                    .arg(env!("CARGO_BIN_EXE_fleet-image"));
+                command
+            }
+        };
+        command.args(["flash", card.path(), &target, "--yes"]);
+        Outcome::of(&mut command)?
+            .succeeds()?
+            .says("clear  100 %")?
+            .says("verify 100 %")?;
+        let written = fs::read(&target)?;
+        ensure!(written[..image.len()] == image, "{injection:?}");
+        // Behind the image only the end, where an old GPT would have its second copy.
+        let (behind, end) = written[image.len()..].split_at(3 << 20);
+        ensure!(behind.iter().all(|&byte| byte == OLD) && end.iter().all(|&byte| byte == 0));
     }
-    ensure!(kept > 1000, "only {kept} blocks were left out");
-    ensure!(written[image.len()..].iter().all(|&byte| byte == OLD));
+    // Only what is mapped was written: the map has no block in the middle of the boot partition.
+    let target = old_card(&card, length)?;
+    let holes = Command::new("strace")
+        .args(["-f", "-e", "trace=pwrite64", "-P", &target])
+        .arg(env!("CARGO_BIN_EXE_fleet-image"))
+        .args(["flash", card.path(), &target, "--yes"])
+        .output()?;
+    let calls = String::from_utf8_lossy(&holes.stderr)
+        .matches("pwrite64(")
+        .count();
+    ensure!(
+        holes.status.success() && (3..15).contains(&calls),
+        "{calls} calls"
+    );
 
     // Without the map every block.
-    fs::rename(card.beside("card.img.bmap"), card.beside("elsewhere"))?;
+    fs::rename(map, card.beside("elsewhere"))?;
     run(&["flash", card.path(), &target, "--yes"])?
         .succeeds()?
         .says("no block map")?
@@ -78,8 +99,7 @@ fn compressed_images_are_unpacked_on_the_way() -> Result<()> {
     card.file("parts.img.zst", &parts)?;
     for with_map in [false, true] {
         for name in ["card.img.gz", "card.img.zst", "parts.img.zst"] {
-            let bytes = if with_map { 0 } else { OLD };
-            let target = card.file("target", vec![bytes; image.len()])?;
+            let target = card.file("target", vec![OLD; image.len()])?;
             if with_map {
                 card.file(&name.replace(".gz", ".bmap").replace(".zst", ".bmap"), &map)?;
             }
@@ -110,7 +130,13 @@ fn compressed_images_are_unpacked_on_the_way() -> Result<()> {
         run(&["flash", &path, &small, "--yes"])?
             .exits(73)?
             .says("take a larger one")?;
+        let made = card.name("made");
+        run(&["flash", &path, &made, "--yes", "--create"])?.succeeds()?;
+        ensure!(fs::read(&made)? == image);
+        fs::remove_file(&made)?;
     }
+    // All that is known before the first write.
+    ensure!(fs::read(&target)?.iter().all(|&byte| byte == OLD));
     let xz = card.file("card.img.xz", b"\xfd7zXZ\0 and so on")?;
     run(&["flash", &xz, &target, "--yes"])?
         .exits(65)?
@@ -174,6 +200,42 @@ fn what_is_refused_is_not_written() -> Result<()> {
 }
 
 #[test]
+fn what_is_no_whole_system_is_not_written() -> Result<()> {
+    let card = Card::gpt(16)?;
+    let whole = card.bytes()?;
+    let mbr = Card::mbr(16)?.bytes()?;
+    let other = Card::gpt(16)?.format("other")?.bytes()?;
+    let cut = whole.len() / 2;
+    let cases: [(&[u8], &str); 6] = [
+        (&whole[..cut], "cut off"),
+        (&mbr[..cut], "cut off"),
+        (&other, "no image of Fleet OS"),
+        (&fs::read("/etc/passwd")?, "no partition table"),
+        (&[0; 1 << 20], "no partition table"),
+        (&[], "shorter than a partition table"),
+    ];
+    let target = old_card(&card, size(&card)?)?;
+    for (number, (bytes, hint)) in cases.iter().enumerate() {
+        let image = card.file(&format!("image{number}"), bytes)?;
+        tool("gzip", &["--keep", &image])?;
+        tool("zstd", &["-q", &image])?;
+        for ending in ["", ".gz", ".zst"] {
+            let name = format!("{image}{ending}");
+            let new = card.name("new");
+            for device in [target.as_str(), new.as_str()] {
+                run(&["flash", &name, device, "--yes", "--create"])?
+                    .exits(65)?
+                    .says(hint)?
+                    .says("Nothing was written")?;
+            }
+        }
+    }
+    ensure!(fs::read(&target)?.iter().all(|&byte| byte == OLD));
+    ensure!(!card.beside("new").exists());
+    Ok(())
+}
+
+#[test]
 fn an_image_that_changed_is_told_by_its_map() -> Result<()> {
     let card = Card::gpt(16)?;
     card.file("card.img.bmap", bmap::of(&card.image)?)?;
@@ -191,43 +253,59 @@ fn an_image_that_changed_is_told_by_its_map() -> Result<()> {
 }
 
 #[test]
-fn a_card_that_lies_is_found_out() -> Result<()> {
-    let card = Card::gpt(16)?;
-    let target = old_card(&card, size(&card)?)?;
-    let flash = |when: u32| {
+fn a_card_that_lies_is_found_out_and_has_no_table() -> Result<()> {
+    let card = Card::gpt(4)?;
+    let target = card.name("target");
+    let flash = |what: &str, when: u32| {
+        card.file("target", vec![OLD; usize::try_from(size(&card)?)?])?;
         let mut command = Command::new("strace");
         command
-            .args(["-f", "-o", "/dev/null", "-e", "trace=pread64", "-e"])
-            .arg(format!("inject=pread64:poke_exit=@arg2=77:when={when}"))
+            .args([
+                "-f",
+                "-o",
+                "/dev/null",
+                "-P",
+                &target,
+                "-e",
+                "trace=pread64",
+                "-e",
+            ])
+            .arg(format!("inject=pread64:{what}:when={when}"))
             .arg(env!("CARGO_BIN_EXE_fleet-image"))
             .args(["flash", card.path(), &target, "--yes"]);
         Outcome::of(&mut command)
     };
-    // The first reads are of the image's beginning, one is of each mebibyte that is read back.
-    flash(10)?.exits(1)?.says("gives back something else")?;
-    flash(1000)?.succeeds()?;
+    let kinds = [
+        ("poke_exit=@arg2=77", 1, "gives back something else"),
+        ("error=EIO", 73, "cannot be read back"),
+    ];
+    for (what, code, hint) in kinds {
+        let mut failed = 0;
+        for when in 1.. {
+            let outcome = flash(what, when)?;
+            let now = fs::read(&target)?;
+            if outcome.output.status.success() {
+                ensure!(now == card.bytes()?);
+                break;
+            }
+            outcome.exits(code)?.says(hint)?;
+            failed += 1;
+            ensure!(
+                now[..512].iter().all(|&byte| byte == 0),
+                "{what} {when}: it has a table"
+            );
+            run(&["inspect", &target])?.exits(65)?;
+        }
+        // One read is of each mebibyte behind the first, and one of the first with the table.
+        ensure!(failed == size(&card)? / MIB, "{what}: {failed}");
+    }
     Ok(())
-}
-
-/// A loop device over a file.
-struct Loop(String);
-
-impl Loop {
-    fn over(file: &str) -> Result<Self> {
-        let device = tool("losetup", &["--find", "--show", file]);
-        Ok(Self(device.context("loop devices need root")?.trim().to_owned()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = tool("losetup", &["--detach", &self.0]);
-    }
 }
 
 #[test]
 fn a_device_is_written_and_configured() -> Result<()> {
     let card = Card::mbr(16)?;
+    card.file("card.img.bmap", bmap::of(&card.image)?)?;
     let backing = card.file("backing", vec![OLD; usize::try_from(size(&card)? + 4 * MIB)?])?;
     let device = Loop::over(&backing)?;
     let out = run(&["flash", card.path(), &device.0, "--yes", "--json"])?
@@ -247,7 +325,8 @@ fn a_device_is_written_and_configured() -> Result<()> {
     let image = card.bytes()?;
     let behind = image.len() - usize::try_from(4 * MIB)?;
     ensure!(written[behind..image.len()] == image[behind..]);
-    ensure!(written[image.len()..].iter().all(|&byte| byte == OLD));
+    let (rest, end) = written[image.len()..].split_at(3 << 20);
+    ensure!(rest.iter().all(|&byte| byte == OLD) && end.iter().all(|&byte| byte == 0));
     Ok(())
 }
 

@@ -37,6 +37,8 @@ impl Style {
 /// What is being done.
 #[derive(Clone, Copy)]
 pub enum Phase {
+    Unpack,
+    Clear,
     Write,
     Verify,
 }
@@ -44,6 +46,8 @@ pub enum Phase {
 impl Phase {
     const fn word(self) -> &'static str {
         match self {
+            Self::Unpack => "unpack",
+            Self::Clear => "clear",
             Self::Write => "write",
             Self::Verify => "verify",
         }

@@ -84,6 +84,22 @@ pub fn tool(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(Outcome::of(&mut command)?.succeeds()?.out())
 }
 
+/// A loop device over a file.
+pub struct Loop(pub String);
+
+impl Loop {
+    pub fn over(file: &str) -> Result<Self> {
+        let device = tool("losetup", &["--find", "--show", file]);
+        Ok(Self(device.context("loop devices need root")?.trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = tool("losetup", &["--detach", &self.0]);
+    }
+}
+
 /// A folder with an image that goes with the value.
 pub struct Card {
     folder: tempfile::TempDir,
