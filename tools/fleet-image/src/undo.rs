@@ -77,8 +77,8 @@ impl Left {
     fn of(medium: &Medium, table: &Table) -> Result<Self, Failure> {
         if let Some(name) = mark::find(medium, table) {
             // A copy of a device in a file is not that device, whose file this is.
-            return Ok(match (&medium.block, of_mark(&name)?) {
-                (Some(_), path) if is_whole(&path) => Self::File(path),
+            return Ok(match (&medium.block, of_mark(&name)) {
+                (Some(_), Ok(path)) if is_whole(&path) => Self::File(path),
                 _ => Self::Mark(name),
             });
         }

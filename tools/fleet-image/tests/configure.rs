@@ -499,6 +499,12 @@ fn a_device_is_not_taken_for_another_of_the_same_image() -> Result<()> {
                 run(&["flash", &one.0, &card.name("out"), "--create", "--yes"])?
                     .exits(65)?
                     .says("run it again")?;
+                Outcome::of(
+                    support::fleet_image(&["inspect", &one.0])
+                        .env_remove("HOME")
+                        .env_remove("XDG_STATE_HOME"),
+                )?
+                .exits(65)?;
                 // Where the old content is not, nothing is changed.
                 configure(&one, "elsewhere")?.exits(65)?.says("is not here")?;
                 let copy = card.file("copy.img", &left)?;
