@@ -17,7 +17,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
-/// An edit is over when nothing happened for this long: editors and copying take several steps.
+/// An edit is over when nothing happened for this long, and nobody has the document open who wrote into it: editors and
+/// copying take several steps, and a copy over a bad line waits in its middle.
 pub(crate) const QUIET: Duration = Duration::from_millis(250);
 /// An edit that does not end is read as it is after this long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ pub(crate) struct BootFolder {
     inotify: AsyncFd<Watcher>,
     mounts: Option<AsyncFd<File>>,
     paths: Vec<Watched>,
+    /// Its name, and whether somebody wrote into it who has not closed it.
+    document: (Box<OsStr>, bool),
     /// While an edit is under way: when it is read as it is.
     patience: Option<Instant>,
 }
@@ -93,6 +96,7 @@ impl BootFolder {
             inotify: async_fd(Watcher(inotify), Interest::READABLE)?,
             mounts,
             paths,
+            document: (OsStr::new(document).into(), false),
             patience: None,
         };
         watch.renew();
@@ -111,7 +115,15 @@ impl BootFolder {
             }
         };
         let mut quiet = Instant::now() + QUIET;
-        while let Ok(counts) = timeout_at(quiet.min(patience), self.event()).await {
+        loop {
+            let until = if self.document.1 {
+                patience
+            } else {
+                quiet.min(patience)
+            };
+            let Ok(counts) = timeout_at(until, self.event()).await else {
+                break;
+            };
             if counts? {
                 quiet = Instant::now() + QUIET;
             }
@@ -148,8 +160,20 @@ impl BootFolder {
             .as_ref()
             .is_some_and(|events| events.iter().all(is_content));
         let replaced = !only_content && self.renew();
-        let counts = events.is_some_and(|events| events.iter().any(|event| self.counts(event)));
-        Ok(replaced || counts)
+        let events = events.unwrap_or_default();
+        for event in &events {
+            self.note_writer(event);
+        }
+        Ok(replaced || events.iter().any(|event| self.counts(event)))
+    }
+
+    /// Takes note of who has the document open. Whatever else becomes of it, it is another file then, or none.
+    fn note_writer(&mut self, event: &InotifyEvent) {
+        let (document, is_open) = &mut self.document;
+        let folder = self.paths.first().and_then(|folder| folder.descriptor);
+        if folder == Some(event.wd) && event.name.as_deref() == Some(&**document) {
+            *is_open = event.mask.contains(AddWatchFlags::IN_MODIFY);
+        }
     }
 
     fn counts(&self, event: &InotifyEvent) -> bool {
@@ -211,6 +235,8 @@ async fn mounted(mounts: Option<&AsyncFd<File>>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     async fn is_edited(folder: &mut BootFolder) -> bool {
@@ -263,6 +289,23 @@ mod tests {
         std::fs::write(root.path().join("config.json"), "{}").unwrap();
         assert!(is_left_alone(&mut folder).await, "noticed, and not over yet");
         assert!(is_edited(&mut folder).await);
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_not_over_while_its_writer_waits() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folder = BootFolder::watch(root.path(), "config.json", &[]).unwrap();
+        let path = root.path().join("config.json");
+        let writer = tokio::spawn(async move {
+            let mut file = File::create(&path).unwrap();
+            for half in ["{\"hostname\":", "\"a\"}"] {
+                file.write_all(half.as_bytes()).unwrap();
+                tokio::time::sleep(QUIET * 2).await;
+            }
+        });
+        assert!(is_edited(&mut folder).await);
+        assert!(writer.is_finished(), "the edit was not over");
+        assert!(is_left_alone(&mut folder).await);
     }
 
     #[tokio::test]

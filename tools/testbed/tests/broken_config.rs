@@ -83,6 +83,30 @@ fn a_file_that_the_medium_does_not_give_is_left_alone_and_read_later() -> Result
 }
 
 #[test]
+fn a_boot_partition_that_is_not_there_is_named() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device
+        .run("umount /boot && fleet config set country SE")?
+        .succeeds()?;
+    device.run("fleet status")?.mentions(
+        "the boot partition is not mounted there (`systemctl status boot.mount`); the stored configuration is in force",
+    )?;
+    device.run("fleet config get country")?.says("\"SE\"")?;
+    Ok(())
+}
+
+#[test]
+fn a_copy_that_waits_in_its_middle_is_one_edit() -> Result<()> {
+    let mut device = Device::boot(Tier::Nspawn).start()?;
+    device
+        .run("(printf '{\"hostname\":'; sleep 2; printf '\"slow\"}') >/boot/config.json")?
+        .succeeds()?;
+    device.soon(Duration::from_secs(20), "uname -n", "slow")?;
+    device.run("ls /boot")?.says("config.json")?;
+    Ok(())
+}
+
+#[test]
 fn an_empty_file_at_first_boot() -> Result<()> {
     boots_with(b"", "line 1, column 1").map(drop)
 }

@@ -11,7 +11,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_base::file;
@@ -109,7 +109,14 @@ impl Copies {
                 self.exported();
             }
             Err(error) => {
-                self.problems.export = Some(format!("{error}; the stored configuration is in force"));
+                let missing = match self.boot.document.parent() {
+                    Some(folder) if !is_mounted(folder) => {
+                        ": the boot partition is not mounted there (`systemctl status boot.mount`)"
+                    }
+                    _ => "",
+                };
+                self.problems.export =
+                    Some(format!("{error}{missing}; the stored configuration is in force"));
             }
         }
     }
@@ -137,6 +144,15 @@ impl Copies {
         let text = known.unwrap_or_else(|| self.accepted().to_text());
         let document = Document::parse(text.as_bytes()).unwrap_or_else(|_| self.accepted().clone());
         self.export(text, document);
+    }
+}
+
+/// Whether a file system of its own is at this folder. Not knowing counts as that.
+fn is_mounted(folder: &Path) -> bool {
+    let device = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
+    match (device(folder), folder.parent().and_then(device)) {
+        (Some(here), Some(above)) => here != above,
+        _ => true,
     }
 }
 
