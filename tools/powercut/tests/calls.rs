@@ -24,6 +24,9 @@ fn no_cut_loses_or_mixes_the_configuration() {
     for scenario in SCENARIOS {
         let recording = record(scenario);
         for (total, (mount, kinds)) in totals.iter_mut().zip([("sync", DEVICE), ("async", LAZY)]) {
+            if scenario.needs_order && kinds == LAZY {
+                continue;
+            }
             let outcome = check(scenario, &recording, kinds);
             println!("{:28} /boot {mount:5}: {}", scenario.name, outcome.count);
             *total += outcome.count;

@@ -269,7 +269,7 @@ fn a_partition_that_goes_away_is_left_and_found_again() -> Result<()> {
     device.run(MODE)?.says("volatile")?;
     device.run("fleet journal status")?.mentions("is not")?;
     device
-        .run("logger -t after after-it-went && journalctl -t after -o cat --no-pager")?
+        .run("logger -t after after-it-went && journalctl --sync && journalctl -t after -o cat --no-pager")?
         .says("after-it-went")?;
     device
         .run("mount -t tmpfs -o size=400M tmpfs /data && install -d -m 2755 -g systemd-journal /data/journal && mount --bind /data/journal /var/log/journal")?
@@ -345,7 +345,7 @@ fn killed_anywhere_it_ends_where_the_last_call_said() -> Result<()> {
             .says(if mode == "volatile" { "1" } else { "0" })?;
         device
             .run(&format!(
-                "logger -t probe {mode}; journalctl -t probe -n 1 -o cat --no-pager"
+                "logger -t probe {mode}; journalctl --sync && journalctl -t probe -n 1 -o cat --no-pager"
             ))?
             .says(mode)?;
     }
@@ -408,7 +408,7 @@ fn purge_keeps_what_is_written_to() -> Result<()> {
         .succeeds()?;
     device.run("journalctl -q -t probe -o cat --no-pager")?.says("")?;
     device
-        .run("logger -t probe after && journalctl -q -t probe -o cat --no-pager")?
+        .run("logger -t probe after && journalctl --sync && journalctl -q -t probe -o cat --no-pager")?
         .says("after")?;
     device.run(MODE)?.says("persistent")?;
     device.run("journalctl -q --verify")?.succeeds()?;
@@ -419,7 +419,7 @@ fn purge_keeps_what_is_written_to() -> Result<()> {
         .run("find /var/log/journal -name '*.journal*' | wc -l")?
         .says("0")?;
     device
-        .run("logger -t probe later && journalctl -q -t probe -o cat --no-pager")?
+        .run("logger -t probe later && journalctl --sync && journalctl -q -t probe -o cat --no-pager")?
         .succeeds()?
         .mentions("later")?;
     Ok(())

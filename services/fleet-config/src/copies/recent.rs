@@ -64,8 +64,8 @@ impl Recent {
 }
 
 /// Which of `older` was edited into `edited`: the one that it differs less from than from what the file held last, if
-/// there is one. Whoever has a value that came later has seen what came later. One that is equal was put back on purpose,
-/// unless it never held, or the file may never have held another (`is_unexported`).
+/// there is one. Whoever has a value that came later has seen what came later, and one that is equal was put back on purpose,
+/// unless it never held; if the file has held the last one at all (not `is_unexported`).
 pub(super) fn base<'a>(
     edited: &Document,
     last: &Document,
@@ -81,7 +81,7 @@ pub(super) fn base<'a>(
     };
     let (near, nearest) = older
         .map(|older| (distance(older.document, edited), older))
-        .filter(|(near, older)| *near < far && !is_seen(older.document))
+        .filter(|(near, older)| *near < far && (is_unexported || !is_seen(older.document)))
         .min_by_key(|(near, _)| *near)?;
     (near > 0 || nearest.is_stale || is_unexported).then_some(nearest.document)
 }

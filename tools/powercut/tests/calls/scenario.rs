@@ -8,8 +8,8 @@ use powercut::recording::Recording;
 use tempfile::TempDir;
 
 use self::Before::{
-    Accepted, BootFile, Change, Edited, EditedLarge, Keyfile, Legacy, NoBootFile, NoKeyfile, NoKeyfiles,
-    Profiles,
+    Accepted, BootFile, Change, Edited, EditedLarge, EditedStale, Keyfile, Legacy, NoBootFile, NoKeyfile,
+    NoKeyfiles, Profiles,
 };
 
 const IDENTITY: &str = "0123456789abcdef0123456789abcdef";
@@ -20,8 +20,10 @@ pub enum Before {
     Accepted,
     /// A change, as the recorded program takes it.
     Change(&'static str),
-    /// A person wrote a document with this host name to the boot partition.
+    /// A person gave the document on the boot partition this host name; there may have been none.
     Edited(&'static str),
+    /// The same with a copy from before [`Before::Accepted`]'s change.
+    EditedStale(&'static str),
     /// The same with a document of some sectors.
     EditedLarge(&'static str),
     /// The store is that of the release before generations; its host name is this.
@@ -51,6 +53,9 @@ pub struct Scenario {
     pub is_edit: bool,
     /// It makes a promise that needs a sync.
     pub must_sync: bool,
+    /// It holds only where names reach the boot partition in their order, as the device mounts it: what is merged and not
+    /// exported yet has no other trace.
+    pub needs_order: bool,
 }
 
 const fn scenario(name: &'static str, before: &'static [Before], steps: &'static str) -> Scenario {
@@ -60,12 +65,18 @@ const fn scenario(name: &'static str, before: &'static [Before], steps: &'static
         steps,
         is_edit: false,
         must_sync: true,
+        needs_order: false,
     }
 }
 
 impl Scenario {
     const fn edit(mut self) -> Self {
         self.is_edit = true;
+        self
+    }
+
+    const fn needs_order(mut self) -> Self {
+        self.needs_order = true;
         self
     }
 
@@ -108,6 +119,9 @@ pub const SCENARIOS: &[Scenario] = &[
         "set os.note \"later\"",
     )
     .edit(),
+    scenario("an edit of a stale copy", &[Accepted, EditedStale("edited")], "")
+        .edit()
+        .needs_order(),
     scenario("a large edit", &[Accepted, EditedLarge("edited")], "").edit(),
     scenario("an absent file comes back", &[Accepted, NoBootFile], "").nothing_new(),
     scenario("an empty file comes back", &[Accepted, BootFile("")], "").nothing_new(),
@@ -262,8 +276,12 @@ impl Before {
             Change(step) => start()
                 .step(&step.split_whitespace().collect::<Vec<_>>())
                 .unwrap(),
-            Edited(hostname) => fs::write(file, written(hostname, "")).unwrap(),
-            EditedLarge(hostname) => fs::write(file, written(hostname, &"note ".repeat(800))).unwrap(),
+            Edited(hostname) => fs::write(&file, edited(&file, written(hostname, ""))).unwrap(),
+            EditedStale(hostname) => fs::write(file, written(hostname, "")).unwrap(),
+            EditedLarge(hostname) => {
+                let text = written(hostname, &"note ".repeat(800));
+                fs::write(&file, edited(&file, text)).unwrap();
+            }
             Legacy(hostname) => {
                 let text = written(hostname, "old");
                 fs::write(state.join("config.json"), document(text.as_bytes()).unwrap()).unwrap();
@@ -294,6 +312,15 @@ impl Before {
 /// A document as a person writes it.
 fn written(hostname: &str, note: &str) -> String {
     format!("{{\"hostname\": \"{hostname}\", \"uuid\": \"{IDENTITY}\", \"note\": \"{note}\"}}")
+}
+
+/// With what [`Before::Accepted`] has changed, if the file has it.
+fn edited(file: &Path, text: String) -> String {
+    let before = fs::read_to_string(file).unwrap_or_default();
+    match (before.contains("persistentLogging"), text.strip_suffix('}')) {
+        (true, Some(open)) => format!("{open}, \"persistentLogging\": true}}"),
+        _ => text,
+    }
 }
 
 /// A folder in memory, because everything in it is made thousands of times.
