@@ -16,6 +16,7 @@ pub mod file;
 pub mod idle;
 pub mod logging;
 pub mod metered_pace;
+pub mod mount_point;
 pub mod object;
 pub mod paths;
 pub mod peer;

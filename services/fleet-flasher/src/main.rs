@@ -10,7 +10,6 @@ mod led;
 mod settings;
 mod stash;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 use console::{Console, Lines};
 use disks::{Disk, Disks};
 use fleet_base::exit::Exit;
-use fleet_base::paths;
+use fleet_base::{mount_point, paths};
 use fleet_medium::failure::Failure;
 use install::Installation;
 use led::{Led, Pattern};
@@ -94,9 +93,8 @@ fn run(settings: &Settings, console: &mut dyn Console) -> Result<(), Failure> {
 
 /// Without its own boot partition it could neither read what a person put there nor keep what the device has.
 fn is_mounted(boot: &Path) -> Result<(), Failure> {
-    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev());
-    match (device(boot), device(Path::new("/"))) {
-        (Ok(boot), Ok(root)) if boot != root => Ok(()),
+    match mount_point::is_one(boot) {
+        Ok(true) => Ok(()),
         _ => Err(Failure::new(
             Exit::Unavailable,
             format!(

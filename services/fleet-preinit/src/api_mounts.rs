@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use fleet_base::mount_point;
 use nix::mount::{MsFlags, mount};
 
 /// Mount point, file system type, flags beside nosuid, options: as systemd mounts them (src/shared/mount-setup.c).
@@ -24,30 +25,10 @@ const MOUNTS: [(&str, &str, MsFlags, Option<&str>); 4] = [
 /// Mounts those that are missing.
 pub(crate) fn ensure() -> io::Result<()> {
     for (place, kind, flags, options) in MOUNTS {
-        if !is_mount_point(Path::new(place))? {
+        if !mount_point::is_one(Path::new(place))? {
             mount(Some(kind), place, Some(kind), flags | MsFlags::MS_NOSUID, options)
                 .map_err(|error| io::Error::other(format!("{place}: {error}")))?;
         }
     }
     Ok(())
-}
-
-/// Whether something is mounted there: its device differs from that of the folder it is in.
-///
-/// Enough for different file systems; a bind mount of the same one is not seen.
-pub(crate) fn is_mount_point(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    Ok(std::fs::metadata(path)?.dev() != std::fs::metadata(parent)?.dev())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tells_a_mount_point() {
-        assert!(is_mount_point(Path::new("/proc")).unwrap());
-        assert!(!is_mount_point(Path::new("/proc/self")).unwrap());
-    }
 }

@@ -11,10 +11,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use fleet_base::file;
+use fleet_base::{file, mount_point};
 
 use super::Copies;
 use super::boot_file::Found;
@@ -109,11 +109,10 @@ impl Copies {
                 self.exported();
             }
             Err(error) => {
-                let missing = match self.boot.document.parent() {
-                    Some(folder) if !is_mounted(folder) => {
-                        ": the boot partition is not mounted there (`systemctl status boot.mount`)"
-                    }
-                    _ => "",
+                let missing = if is_of_the_root(path, &error) {
+                    ": the boot partition is not mounted there (`systemctl status boot.mount`)"
+                } else {
+                    ""
                 };
                 self.problems.export =
                     Some(format!("{error}{missing}; the stored configuration is in force"));
@@ -147,13 +146,13 @@ impl Copies {
     }
 }
 
-/// Whether a file system of its own is at this folder. Not knowing counts as that.
-fn is_mounted(folder: &Path) -> bool {
-    let device = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
-    match (device(folder), folder.parent().and_then(device)) {
-        (Some(here), Some(above)) => here != above,
-        _ => true,
-    }
+/// Whether the file could not be written because its place is a folder of the root, which is read-only.
+fn is_of_the_root(path: &Path, error: &file::Error) -> bool {
+    let file::Error::Write(_, error) = error else {
+        return false;
+    };
+    let is_mounted = || path.parent().map(mount_point::is_one);
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem && matches!(is_mounted(), Some(Ok(false)))
 }
 
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -185,7 +185,7 @@ impl Copies {
         };
         // After a start nothing is remembered; the history is as good, where it matters.
         let now = (self.revision(), self.accepted());
-        let since = wall_clock::now_us().saturating_sub(micros(recent::AGE));
+        let since = wall_clock::us_before(recent::AGE);
         let history = self.history().entries().iter();
         let before: Vec<Document> = history
             .take_while(|entry| self.is_unexported || (since > 0 && entry.time >= since))
@@ -257,10 +257,6 @@ impl Copies {
             _ => None,
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The most keys that are named to people, and the most characters of each: a name out of a file may be long.
