@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::device::Device;
 use crate::guest::Guest;
 use crate::nspawn::Nspawn;
-use crate::qemu::{Firmware, Medium, Qemu};
+use crate::qemu::{Firmware, Hardware, Medium, Qemu};
 use crate::reference::Reference;
 use crate::run::Run;
 
@@ -65,8 +65,7 @@ pub struct Boot {
     timeout: Duration,
     firmware: Firmware,
     medium: Medium,
-    clock: Option<String>,
-    has_modem: bool,
+    hardware: Hardware,
 }
 
 #[derive(Debug, Clone)]
@@ -84,8 +83,7 @@ impl Boot {
             timeout: tier.default_timeout(),
             firmware: Firmware::Uefi,
             medium: Medium::default(),
-            clock: None,
-            has_modem: false,
+            hardware: Hardware::default(),
         }
     }
 
@@ -144,7 +142,7 @@ impl Boot {
     /// had no battery; it keeps it over a reboot.
     #[must_use]
     pub fn clock(mut self, time: impl Into<String>) -> Self {
-        self.clock = Some(time.into());
+        self.hardware.clock = Some(time.into());
         self
     }
 
@@ -152,7 +150,15 @@ impl Boot {
     /// operator's end of its calls, `/dev/virtio-ports/operator`.
     #[must_use]
     pub fn with_modem(mut self) -> Self {
-        self.has_modem = true;
+        self.hardware.has_modem = true;
+        self
+    }
+
+    /// In QEMU: there is a second network card, [`SECOND_CARD`](crate::SECOND_CARD), whose cable leads nowhere before
+    /// [`World::second_uplink`](crate::World::second_uplink).
+    #[must_use]
+    pub fn with_second_card(mut self) -> Self {
+        self.hardware.has_second_card = true;
         self
     }
 
@@ -177,8 +183,7 @@ impl Boot {
                 &boot,
                 self.firmware,
                 &self.medium,
-                self.clock,
-                self.has_modem,
+                self.hardware,
             )?),
         };
         Device::power_on(guest, run, self.timeout)

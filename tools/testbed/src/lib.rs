@@ -37,6 +37,7 @@ pub use boot::{Boot, Tier};
 pub use device::Device;
 pub use guest::Streams;
 pub use output::Output;
+pub use qemu::SECOND_CARD;
 pub use reference::Reference;
 pub use run::Run;
 pub use world::{ADDRESS, Dhcp, Dns, FALSE_TIME, Http, Link, Modem, SECOND_ADDRESS, Switch, Time, World};

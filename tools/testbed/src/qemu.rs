@@ -18,7 +18,7 @@ use crate::guest::{Guest, Presence, Streams, captured, tail};
 use crate::qmp::Qmp;
 use crate::reference::Reference;
 use crate::run::{Run, SpawnApart, only_child};
-use crate::world::{CARD, GUEST_MAC, INTERFACE, MODEM_SOCKETS, SOCKET as LINK_SOCKET};
+use crate::world::{CARD, GUEST_MAC, INTERFACE, MODEM_SOCKETS, SECOND_INTERFACE, SOCKET as LINK_SOCKET};
 
 /// UEFI for the machine q35, as Debian's package `ovmf` has it; the second is a template.
 const FIRMWARE: [&str; 2] = [
@@ -47,6 +47,19 @@ pub(crate) struct Medium {
     pub(crate) is_recorded: bool,
 }
 
+/// What the machine has beside disk and network card, and how its clock is set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hardware {
+    /// The time at every start, as QEMU's `-rtc base=` has it; otherwise the host's.
+    pub(crate) clock: Option<String>,
+    pub(crate) has_modem: bool,
+    pub(crate) has_second_card: bool,
+}
+
+/// The guest's name of its second card, by the slot that it is in.
+pub const SECOND_CARD: &str = "enp0s16";
+const SECOND_SLOT: &str = "0x10";
+
 /// The recording, in the run's folder: `log-writes` of the kernel's device mapper (admin-guide/device-mapper).
 pub(crate) const RECORDING: &str = "disk.log";
 
@@ -58,8 +71,7 @@ pub(crate) struct Qemu {
     disk: PathBuf,
     is_recorded: bool,
     firmware: Firmware,
-    clock: Option<String>,
-    has_modem: bool,
+    hardware: Hardware,
     cgroup: PathBuf,
     agent: Agent,
     process: Option<Process>,
@@ -78,8 +90,7 @@ impl Qemu {
         boot: &Path,
         firmware: Firmware,
         medium: &Medium,
-        clock: Option<String>,
-        has_modem: bool,
+        hardware: Hardware,
     ) -> Result<Self> {
         let layout = Layout::read(reference)?;
         let disk = match &medium.image {
@@ -108,8 +119,7 @@ impl Qemu {
             disk,
             is_recorded: medium.is_recorded,
             firmware,
-            clock,
-            has_modem,
+            hardware,
             cgroup,
             agent,
             process: None,
@@ -140,7 +150,7 @@ impl Qemu {
             "768",
         ]);
         command.args(["-display", "none", "-device", "virtio-rng-pci"]);
-        if let Some(clock) = &self.clock {
+        if let Some(clock) = &self.hardware.clock {
             command.args(["-rtc", &format!("base={clock}")]);
         }
         match &self.firmware {
@@ -168,6 +178,11 @@ impl Qemu {
         // Without the option ROM that boots from the network.
         let card = format!("virtio-net-pci,netdev=net0,id={CARD},mac={GUEST_MAC},romfile=");
         command.args(["-device", &card]);
+        if self.hardware.has_second_card {
+            let tap = format!("tap,id=net1,ifname={SECOND_INTERFACE},script=no,downscript=no");
+            let card = format!("virtio-net-pci,netdev=net1,addr={SECOND_SLOT},romfile=");
+            command.args(["-netdev", &tap, "-device", &card]);
+        }
         command.args([
             "-chardev",
             "file,id=console,path=console.log,append=on",
@@ -184,7 +199,7 @@ impl Qemu {
             "-device",
             "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
         ]);
-        if self.has_modem {
+        if self.hardware.has_modem {
             for (name, socket) in ["modem", "operator"].iter().zip(MODEM_SOCKETS) {
                 command.args([
                     "-chardev",

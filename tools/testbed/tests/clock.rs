@@ -68,7 +68,8 @@ fn the_day_that_the_check_s_server_says_tells_a_wrong_clock() -> Result<()> {
     let config =
         r#"{"os": {"network": {"connectivity": {"uri": "https://check.example/", "response": ""}}}}"#;
     let mut device = Device::boot(Tier::Nspawn).config_text(config).start()?;
-    let verdict = "jq -r '[.level, .reason] | join(\" \")' /run/fleet/connectivity.json";
+    let verdict =
+        "jq -r '[.level, .reason, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
     let recheck = "timeout 30 busctl call org.fleetos.Connectivity1 /org/fleetos/Connectivity1 org.fleetos.Connectivity1 Recheck || true";
     // A server whose certificate nobody trusts: to NetworkManager it is one failure like another.
     let folder = device.own_run().directory().display().to_string();

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testbed::{ADDRESS, Device, Link, Tier, Time};
 
-const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
+/// Level, reason and status, and what was done about it: nothing that would not set the clock.
+const VERDICT: &str =
+    "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 /// An emulated machine on a busy host, and chronyd, which asks a server that was silent again after a minute or two.
 const PATIENCE: Duration = Duration::from_secs(400);
 /// chronyd notices a clock that somebody else has set after some answers, and those are a minute or more apart.

@@ -74,6 +74,17 @@ fn a_restart_of_networkmanager_or_of_the_bus_is_survived() -> Result<()> {
     device.soon(PATIENCE, VERDICT, "internet none online")?;
     device.run(&format!("[ $({said}) -gt {once} ]"))?.succeeds()?;
 
+    // Missing: what cannot be started is told to a watcher that has never seen it.
+    device
+        .run("mount --bind /dev/null /usr/sbin/NetworkManager && systemctl restart NetworkManager")?
+        .fails()?;
+    device.run("systemctl restart fleet-watch")?.succeeds()?;
+    device.soon(PATIENCE, VERDICT, "none network-manager-down offline")?;
+    device
+        .run("umount /usr/sbin/NetworkManager && systemctl reset-failed NetworkManager && systemctl start NetworkManager")?
+        .succeeds()?;
+    device.soon(PATIENCE, VERDICT, "internet none online")?;
+
     device.run("systemctl restart dbus")?.succeeds()?;
     device.soon(PATIENCE, "systemctl is-system-running", "running")?;
     device.soon(

@@ -9,9 +9,10 @@ use testbed::{Device, Dns, SECOND_ADDRESS, Tier};
 /// Generous: a fault of DNS shows in 40 s, and NetworkManager's check takes 20 s to fail.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Every uplink: its name, level, reason, and what is at fault on it.
-const UPLINKS: &str = "jq -r '[.uplinks[] | ([.interface, .level, .reason] + [.problems[] | .reason, .subject] | \
-                       map(select(. != \"\"))) | join(\" \")] | join(\"; \")' /run/fleet/connectivity.json";
+/// Every uplink: its name, level, reason, and what is at fault on it; and what was done beside the fallback, which is nothing.
+const UPLINKS: &str = "jq -r '[(.uplinks[] | ([.interface, .level, .reason] + [.problems[] | .reason, .subject] | \
+                       map(select(. != \"\"))) | join(\" \")), .repair.steps[].step] | join(\"; \")' \
+                       /run/fleet/connectivity.json";
 const RESOLVERS: &str = "sed -n 's/^nameserver //p' /etc/resolv.conf | xargs";
 const FILE: &str = "/run/NetworkManager/conf.d/60-fleet-dns-fallback.conf";
 const LINES: &str = "journalctl -b -o cat --no-pager MESSAGE_ID=8dda02a7d8344df78ae0cd1ce51c8b88";

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Device, Reference, Tier};
 
-/// The published file, as one line: level, reason, status.
-const VERDICT: &str = "jq -r '[.level, .reason, .status] | join(\" \")' /run/fleet/connectivity.json";
+/// The published file, as one line: level, reason, status, and what was done about it: nothing that OpenVPN does itself.
+const VERDICT: &str =
+    "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 const EXPLANATION: &str = "jq -r .explanation /run/fleet/connectivity.json";
 /// Every VPN: its name, state, reason, explanation.
 const VPNS: &str = "jq -r '[.vpns[] | [.name, .state, .reason, .explanation] | join(\" \")] | join(\"; \")' \
@@ -549,7 +550,7 @@ fn an_openvpn_that_hangs_is_restarted_and_one_that_was_stopped_is_not() -> Resul
     // It tells its bytes every five minutes.
     let restarted = "restart-vpn fleet-vpn vpn-silent repaired";
     device.soon(Duration::from_secs(360) + PATIENCE, steps, restarted)?;
-    soon(&mut device, &server, UP)?;
+    soon(&mut device, &server, &format!("{UP} restart-vpn"))?;
     let other = device
         .run("systemctl show -P MainPID openvpn-client@fleet")?
         .text();

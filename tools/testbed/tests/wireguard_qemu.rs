@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testbed::{Device, Tier};
 
-/// The published file, as one line: level, reason, status.
-const VERDICT: &str = r#"sed -nE 's/.*"level": ?"([^"]*)".*"reason": ?"([^"]*)".*"status": ?"([^"]*)".*/\1 \2 \3/p' /run/fleet/connectivity.json"#;
+/// The published file, as one line: level, reason, status, and what was done about it.
+const VERDICT: &str =
+    "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 const BOOT: &str = r#"{"hostname": "wire", "os": {"network": {"connectivity": {"uri": "http://check.example/", "response": ""}}}}"#;
 /// The other side, reached over a virtual cable that NetworkManager leaves alone.
 const CABLE: &str = "set -e

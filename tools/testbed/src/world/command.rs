@@ -17,7 +17,7 @@ world: tells the world around a guest how to behave; to be used in `cargo xtask 
                          how every address, or this one, answers on port 53
   world dhcp MODE        whether there is a DHCP server, and what it gives
   world gateway on|off   whether the guest's gateway takes anything that comes, ARP included; the link stays up
-  world second-uplink    a second cable for a guest under systemd-nspawn, its eth1; without DHCP
+  world second-uplink    a second cable: eth1 of a container, the second card of a machine; without DHCP
   world time MODE        how the world's own address answers NTP; off until told
   world modem MODE       the modem of a guest in QEMU that was booted with a port for one; off until told
   world link up|down     whether the guest's cable is plugged in

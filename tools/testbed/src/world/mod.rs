@@ -31,7 +31,7 @@ mod time;
 pub(crate) use link::{CARD, SOCKET};
 pub(crate) use modem::SOCKETS as MODEM_SOCKETS;
 pub use network::{ADDRESS, FALSE_TIME, INTERFACE, SECOND_ADDRESS};
-pub(crate) use network::{GUEST_INTERFACE, GUEST_MAC};
+pub(crate) use network::{GUEST_INTERFACE, GUEST_MAC, SECOND_INTERFACE};
 
 /// What process 1 of a run says once the world is there.
 pub(crate) const READY: &str = "ready\n";
@@ -269,8 +269,8 @@ impl<'run> World<'run> {
         self.tell(&format!("gateway {mode}"))
     }
 
-    /// Gives a guest under systemd-nspawn a second cable, `eth1`, whose other end has the address
-    /// [`SECOND_ADDRESS`]; there is no DHCP on it.
+    /// Gives the guest a second cable, whose other end has the address [`SECOND_ADDRESS`]; there is no DHCP on it. Under
+    /// systemd-nspawn it is `eth1`, in QEMU the one of [`Boot::with_second_card`](crate::Boot::with_second_card).
     pub fn second_uplink(&self) -> Result<()> {
         self.tell("second-uplink")
     }

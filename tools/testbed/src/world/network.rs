@@ -13,7 +13,7 @@ pub const INTERFACE: &str = "world0";
 /// The world's address: the guest's gateway, DNS and DHCP server, and what every name resolves to.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 77, 1);
 /// The world's end of the second cable, if there is one.
-const SECOND_INTERFACE: &str = "world1";
+pub(crate) const SECOND_INTERFACE: &str = "world1";
 /// The world's address on the second cable.
 pub const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 78, 1);
 /// The guest's end.
@@ -41,7 +41,11 @@ pub(super) fn make(tier: Tier) -> Result<()> {
                 "link add {INTERFACE} type veth peer name {GUEST_INTERFACE} address {GUEST_MAC}"
             ))?;
         }
-        Tier::Qemu => ip(&format!("tuntap add dev {INTERFACE} mode tap"))?,
+        Tier::Qemu => {
+            for interface in [INTERFACE, SECOND_INTERFACE] {
+                ip(&format!("tuntap add dev {interface} mode tap"))?;
+            }
+        }
     }
     furnish(INTERFACE, ADDRESS)?;
     any_address_is_ours()
@@ -67,8 +71,12 @@ pub(super) fn gateway(mode: Switch) -> Result<()> {
     ip(&format!("rule {verb} pref 1 iif {INTERFACE} blackhole"))
 }
 
-/// A second cable. Its end is moved into the guest, which is found by its process 1.
+/// A second cable. QEMU's card has it from the start, and somebody is at its other end from now on. A container's end is
+/// moved into the guest, which is found by its process 1.
 pub(super) fn second_uplink() -> Result<()> {
+    if ip(&format!("link show dev {SECOND_INTERFACE}")).is_ok() {
+        return furnish(SECOND_INTERFACE, SECOND_ADDRESS);
+    }
     ip(&format!(
         "link add {SECOND_INTERFACE} type veth peer name {SECOND_GUEST_INTERFACE}"
     ))?;

@@ -34,8 +34,8 @@ pub(super) struct Connectivity {
     memory: [u64; 2],
     /// Milliseconds from a fault, or from the change after it, to the verdict that tells it; in the order of [`FAULTS`].
     shown: Vec<u64>,
-    /// Bytes a month at rest on a metered uplink, the check included.
-    month: u64,
+    /// Bytes a month at rest on a metered uplink, the check included: on Ethernet, and what of them is IP's.
+    month: [u64; 2],
 }
 
 /// What goes wrong, the verdict that tells it, and how long that may take, seconds.
@@ -116,7 +116,7 @@ fn shown() -> anyhow::Result<Vec<u64>> {
 }
 
 /// Counts the bytes of some rounds on a metered uplink, without those that pass there anyway.
-fn month(rest: Duration) -> anyhow::Result<u64> {
+fn month(rest: Duration) -> anyhow::Result<[u64; 2]> {
     let mut device = Device::boot(Tier::Nspawn).start()?;
     eprintln!(
         "bench: bytes of rounds on a metered uplink, {} s",
@@ -140,24 +140,28 @@ fn month(rest: Duration) -> anyhow::Result<u64> {
         )?
         .succeeds()?;
     let without = bytes(&mut device, rest)?;
-    Ok(with.saturating_sub(without) * ROUND / rest.as_secs() * ROUNDS)
+    let month = |n: usize| with[n].saturating_sub(without[n]) * ROUND * ROUNDS / rest.as_secs();
+    Ok([month(0), month(1)])
 }
 
-/// What passes in this time, from the IP header on.
-fn bytes(device: &mut Device, rest: Duration) -> anyhow::Result<u64> {
+/// What passes in this time, from the IP header on, and by itself what of it is IP's: on a line without ARP there is no more.
+fn bytes(device: &mut Device, rest: Duration) -> anyhow::Result<[u64; 2]> {
     const ETHERNET: u64 = 14;
-    let mut count = || -> anyhow::Result<u64> {
-        let script = "cd /sys/class/net/eth0/statistics && cat rx_bytes tx_bytes rx_packets tx_packets";
-        let text = device.run(script)?.succeeds()?.text();
+    // The kernel's counters of IP are those of all interfaces: nothing of ours goes over the loopback.
+    const COUNTERS: &str = "cd /sys/class/net/eth0/statistics && cat rx_bytes tx_bytes rx_packets tx_packets && \
+                            nstat -asz IpExtInOctets IpExtOutOctets Ip6InOctets Ip6OutOctets | awk '!/^#/ {sum += $2} END {print sum}'";
+    let mut count = || -> anyhow::Result<[u64; 2]> {
+        let text = device.run(COUNTERS)?.succeeds()?.text();
         let numbers: Result<Vec<u64>, _> = text.lines().map(str::parse).collect();
-        let [rx, tx, received, sent] = numbers?[..] else {
+        let [rx, tx, received, sent, ip] = numbers?[..] else {
             anyhow::bail!("the counters of eth0: {text}");
         };
-        Ok(rx + tx - ETHERNET * (received + sent))
+        Ok([rx + tx - ETHERNET * (received + sent), ip])
     };
     let before = count()?;
     thread::sleep(rest);
-    Ok(count()? - before)
+    let after = count()?;
+    Ok([after[0] - before[0], after[1] - before[1]])
 }
 
 impl Connectivity {
@@ -169,7 +173,7 @@ impl Connectivity {
             bare,
             memory: [first, last],
             shown,
-            month,
+            month: [month, ip],
         } = self;
         println!();
         println!("from NetworkManager's signal to the verdict  {ours:>6} µs");
@@ -185,7 +189,9 @@ impl Connectivity {
                 "a fault of {name:<9} shows after         {milliseconds:>8} ms          wanted is at most {wanted} s"
             );
         }
-        println!("bytes a month at rest, metered uplink      {month:>8}");
+        println!(
+            "bytes a month at rest, metered uplink      {month:>8}          {ip} of them are IP's, the rest ARP"
+        );
     }
 
     /// For programs.
@@ -197,7 +203,8 @@ impl Connectivity {
             "verdict_of_bare": ratio(self.ours, self.bare),
             "memory_kib": self.memory,
             "fault_shown_ms": FAULTS.iter().zip(&self.shown).map(|((name, ..), time)| (*name, *time)).collect::<BTreeMap<_, _>>(),
-            "metered_bytes_a_month": self.month,
+            "metered_bytes_a_month": self.month[0],
+            "metered_ip_bytes_a_month": self.month[1],
         })
     }
 }
