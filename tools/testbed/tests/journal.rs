@@ -2,33 +2,42 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use testbed::{Device, Tier};
 
-/// journald drops nothing, so that what is missing was lost.
-const NO_RATE_LIMIT: &str = r#"{"os": {"journal": {"rateLimit": {"interval": 0, "burst": 0}}}}"#;
-/// Lets a loop of bash rest after every tenth of its rounds, for 10 ms.
-const PACE: &str = "((i % 10)) || read -t 0.01 <> <(:)";
+/// Lets a loop of bash, in whose `start` is when it began, rest until its next round is due: 1000 of them a second, and what
+/// was late is caught up with.
+const PACE: &str = "while ((i > (${EPOCHREALTIME/./} - start) / 1000)); do read -t 0.01 <> <(:); done";
 /// The service that watches over the journal looks every 30 s.
 const LOOKED: Duration = Duration::from_secs(75);
 /// The mode, alone.
 const MODE: &str = "fleet journal status --json | sed -n 's/.*\"mode\": \"\\(.*\\)\".*/\\1/p'";
 
+/// A device whose journald drops nothing, so that what is missing was lost.
+fn without_rate_limit() -> Result<Device> {
+    let mut device = Device::boot(Tier::Nspawn)
+        .config_text(r#"{"os": {"journal": {"rateLimit": {"interval": 0, "burst": 0}}}}"#)
+        .start()?;
+    // journald reads the limits when it starts.
+    device.reboot()?;
+    Ok(device)
+}
+
 #[test]
 fn every_line_is_there_once_through_twenty_switches() -> Result<()> {
-    let mut device = Device::boot(Tier::Nspawn).config_text(NO_RATE_LIMIT).start()?;
+    let mut device = without_rate_limit()?;
     device
         .run("fleet journal status --json")?
         .mentions(r#""mode": "volatile""#)?;
     device
         .run("find /var/log/journal -name '*.journal' | wc -l")?
         .says("0")?;
-    // About 1000 lines a second, numbered. A line says where the journal was when it was written.
+    // Numbered. A line says where the journal was when it was written, the last one how long it took.
     device
         .run(&format!(
-            "systemd-run --quiet --unit=writer --collect bash -c 'for ((i = 1; ; i++)); do {PACE}; \
+            "systemd-run --quiet --unit=writer --collect --expand-environment=no bash -c 'start=${{EPOCHREALTIME/./}}; for ((i = 1; ; i++)); do {PACE}; \
              [[ -e /run/systemd/journal/flushed ]] && echo \"line $i flash\" || echo \"line $i ram\"; \
-             [[ -e /run/enough ]] && break; done'"
+             [[ -e /run/enough ]] && break; done; echo \"wrote $i in $(( (${{EPOCHREALTIME/./}} - start) / 1000 )) ms\"'"
         ))?
         .succeeds()?;
     let last = "journalctl --no-pager -q -u writer -n 1 -o cat";
@@ -59,16 +68,35 @@ fn every_line_is_there_once_through_twenty_switches() -> Result<()> {
         .run("journalctl --no-pager -q -u writer -o cat | grep '^line '")?
         .text();
     let numbers: Vec<usize> = lines.lines().filter_map(number).collect();
-    ensure!(
-        numbers.iter().copied().eq(1..=numbers.len()) && numbers.last() > at.last(),
-        "they are there once each, and in order: {} lines, the last is {:?}",
-        numbers.len(),
-        numbers.last()
-    );
+    let gaps: Vec<(usize, usize)> = numbers
+        .windows(2)
+        .filter(|two| two[1] != two[0] + 1)
+        .map(|two| (two[0], two[1]))
+        .collect();
+    if numbers.first() != Some(&1) || !gaps.is_empty() {
+        let said = device
+            .run("journalctl -b -u systemd-journald -u fleet-journal -o short-monotonic --no-pager; ls -l /var/log/journal/* /run/log/journal/*")?
+            .text();
+        bail!(
+            "they are there once each, and in order, but begin with {:?} and do not go on here: {gaps:?}; the switches were at \
+             {at:?}\n{said}",
+            numbers.first()
+        );
+    }
+    ensure!(numbers.last() > at.last(), "{:?}", numbers.last());
     for side in ["ram", "flash"] {
         let written = lines.lines().filter(|line| line.ends_with(side)).count();
         ensure!(written > 1000, "{written} lines were written to {side}");
     }
+    let paced = device
+        .run("journalctl --no-pager -q -u writer -o cat | grep '^wrote '")?
+        .text();
+    let words: Vec<&str> = paced.split(' ').collect();
+    let (written, milliseconds): (usize, usize) = (words[1].parse()?, words[3].parse()?);
+    ensure!(
+        written == numbers.len() && written > milliseconds * 9 / 10,
+        "{paced}"
+    );
     device
         .run("systemctl show -P NRestarts systemd-journald")?
         .says("0")?;
@@ -207,7 +235,7 @@ fn small_data(device: &mut Device, size: &str) -> Result<()> {
 
 #[test]
 fn a_full_partition_sends_it_to_ram_and_room_brings_it_back() -> Result<()> {
-    let mut device = Device::boot(Tier::Nspawn).config_text(NO_RATE_LIMIT).start()?;
+    let mut device = without_rate_limit()?;
     small_data(&mut device, "400M")?;
     device
         .run("fleet config set persistentLogging true")?
