@@ -259,16 +259,26 @@ fn locale() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The errors and warnings in BitBake's output. A progress line may precede one on the same line.
-fn findings(text: &str) -> Vec<&str> {
-    text.lines()
-        .filter_map(|line| {
-            ["ERROR: ", "WARNING: "]
-                .iter()
-                .find_map(|word| line.find(word))
-                .map(|at| &line[at..])
-        })
-        .collect()
+/// The errors and warnings in BitBake's output, with the indented lines that go on with them. A progress line may precede
+/// one on the same line.
+fn findings(text: &str) -> Vec<String> {
+    let mut findings: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        let found = ["ERROR: ", "WARNING: "].iter().find_map(|word| line.find(word));
+        if let Some(at) = found {
+            findings.push(line[at..].to_owned());
+            goes_on = true;
+        } else if goes_on && (line.is_empty() || line.starts_with(' ')) {
+            if let Some(finding) = findings.last_mut().filter(|_| !line.is_empty()) {
+                finding.push('\n');
+                finding.push_str(line);
+            }
+        } else {
+            goes_on = false;
+        }
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -280,6 +290,15 @@ mod tests {
         let text =
             "Loading cache...done.\nParsing recipes...   ERROR: a.bb: no\nNOTE: fine\nWARNING: b.bb: hm\n";
         assert_eq!(findings(text), ["ERROR: a.bb: no", "WARNING: b.bb: hm"]);
+    }
+
+    #[test]
+    fn a_finding_has_the_lines_that_say_what_it_is() {
+        let text = "ERROR:  a potential misconfiguration.\n    These are:\n\n    TMPDIR has moved.\n\nSummary: 1 ERROR message\n  x\n";
+        assert_eq!(
+            findings(text),
+            ["ERROR:  a potential misconfiguration.\n    These are:\n    TMPDIR has moved."]
+        );
     }
 
     #[test]
