@@ -148,11 +148,10 @@ impl Copies {
 
 /// Whether the file could not be written because its place is a folder of the root, which is read-only.
 fn is_of_the_root(path: &Path, error: &file::Error) -> bool {
-    let file::Error::Write(_, error) = error else {
-        return false;
-    };
-    let is_mounted = || path.parent().map(mount_point::is_one);
-    error.kind() == io::ErrorKind::ReadOnlyFilesystem && matches!(is_mounted(), Some(Ok(false)))
+    matches!(error, file::Error::Write(_, error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+        && path
+            .parent()
+            .is_some_and(|folder| matches!(mount_point::is_one(folder), Ok(false)))
 }
 
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
