@@ -211,11 +211,18 @@ impl Reader {
             "remote-cert-tls" | "remote-cert-eku" | "verify-x509-name" => self.checks_server = true,
             _ => {}
         }
+        let start = self.text.len();
         for (index, word) in words.iter().enumerate() {
             if index > 0 {
                 self.text.push(' ');
             }
             words::quote(&mut self.text, word);
+        }
+        if self.text.len() - start > MAX_LINE {
+            return Err(on_line(
+                number,
+                "it has more than 254 bytes once its words are in quotes, and OpenVPN reads 254 of them",
+            ));
         }
         self.text.push('\n');
         Ok(())

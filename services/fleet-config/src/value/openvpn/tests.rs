@@ -112,6 +112,7 @@ fn refused_directives() {
         ("</ca>", "not taken"),
         ("route 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16", "16 words"),
         (&"a".repeat(255), "254 bytes"),
+        (&format!("cipher a{}", "#".repeat(246)), "in quotes"),
     ] {
         let refusal = read(&format!("client\n{bad}\n{}", whole())).unwrap_err();
         assert!(
