@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testbed::{ADDRESS, Device, Link, Tier, Time};
 
-/// Level, reason and status, and what was done about it: nothing that would not set the clock.
+/// Level, reason and status, and what was repaired for it, which is nothing: no step sets a clock.
 const VERDICT: &str =
     "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 /// An emulated machine on a busy host, and chronyd, which asks a server that was silent again after a minute or two.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Device, Reference, Tier};
 
-/// The published file, as one line: level, reason, status, and what was done about it: nothing that OpenVPN does itself.
+/// The published file, as one line: level, reason, status, and what was repaired for it: nothing where OpenVPN tries again by
+/// itself.
 const VERDICT: &str =
     "jq -r '[.level, .reason, .status, .repair.steps[].step] | join(\" \")' /run/fleet/connectivity.json";
 const EXPLANATION: &str = "jq -r .explanation /run/fleet/connectivity.json";
