@@ -16,7 +16,7 @@ IMAGE_INSTALL = "packagegroup-core-boot \
                  fleet-services \
                  kernel-image"
 # What the services use when they run.
-BAD_RECOMMENDATIONS += "chronyc iw networkmanager-daemon"
+BAD_RECOMMENDATIONS += "chrony iw networkmanager-daemon"
 IMAGE_LINGUAS = ""
 SYSTEMD_DEFAULT_TARGET = "fleet-flasher.target"
 

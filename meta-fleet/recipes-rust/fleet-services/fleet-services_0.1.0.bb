@@ -78,7 +78,7 @@ FILES:fleet-flasher = "${libexecdir}/fleet/fleet-flasher \
                        ${systemd_system_unitdir}/fleet-flasher.service.d \
                        ${systemd_system_unitdir}/fleet-flasher.target"
 
-# fleet-preinit finds and repairs the state and the boot partition; fleet-host-keys makes keys; the helper reloads chrony;
+# fleet-preinit finds and repairs the state and the boot partition; fleet-host-keys makes keys; the helper asks chronyd;
 # fleet-regdomain runs iw; fleet-grow-data runs partx and sfdisk.
 RDEPENDS:${PN} = "dosfstools \
                   e2fsprogs-e2fsck \
@@ -89,7 +89,7 @@ RDEPENDS:${PN} = "dosfstools \
                   util-linux-sfdisk"
 # The sandbox of all units of ours is in the other package.
 RDEPENDS:fleet-flasher = "${PN}"
-RRECOMMENDS:${PN} = "chronyc \
+RRECOMMENDS:${PN} = "chrony \
                      iw \
                      networkmanager-daemon"
 # What a board's media need is not always built into its kernel.

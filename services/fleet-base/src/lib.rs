@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod body;
 pub mod boot_clock;
 pub mod bus;
+pub mod chronyd;
 pub mod clock_step;
 pub mod command;
 pub mod dns_fallback;

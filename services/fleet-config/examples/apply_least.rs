@@ -1,8 +1,8 @@
-//! The least processor time that applying a whole file can take: the bare writes, calls and the run of chronyc that the
+//! The least processor time that applying a whole file can take: the bare writes, calls and questions to chronyd that the
 //! file of `make bench` (`whole.json`) needs, by one process that is root and connected already.
 //!
 //! For `make bench`, inside the guest, as root: `apply_least FOLDER COUNT` writes into FOLDER. One number a line:
-//! microseconds of this process and of chronyc. Nothing is parsed, judged, compared, reported or announced here, and no
+//! microseconds of this process. Nothing is parsed, judged, compared, reported or announced here, and no
 //! caller is asked who it is.
 
 use std::error::Error;
@@ -16,8 +16,8 @@ use fleet_base::proxy::avahi::AvahiProxy;
 use fleet_base::proxy::hostname::HostnameProxy;
 use fleet_base::proxy::network_manager::{NetworkManagerProxy, RELOAD_CONF};
 use fleet_base::proxy::systemd::ManagerProxy;
-use fleet_base::{bus, command};
-use nix::sys::resource::{Usage, UsageWho, getrusage};
+use fleet_base::{bus, chronyd};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use zbus::Connection;
 
@@ -54,10 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Microseconds of this process and of those that it waited for.
+/// Microseconds of this process.
 fn spent() -> Result<i64, Box<dyn Error>> {
-    let time = |usage: Usage| (usage.user_time() + usage.system_time()).num_microseconds();
-    Ok(time(getrusage(UsageWho::RUSAGE_SELF)?) + time(getrusage(UsageWho::RUSAGE_CHILDREN)?))
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    Ok((usage.user_time() + usage.system_time()).num_microseconds())
 }
 
 async fn apply(connection: &Connection, folder: &Path, number: u64) -> Result<(), Box<dyn Error>> {
@@ -79,8 +79,8 @@ async fn apply(connection: &Connection, folder: &Path, number: u64) -> Result<()
     let network_manager = NetworkManagerProxy::new(connection);
     network_manager.reload(RELOAD_CONF).await?;
     network_manager.in_force().await?;
-    let arguments = ["-c", "-N", "-m", "reload sources", "sources -a"];
-    command::ask("chronyc", &arguments, b"", Duration::from_secs(5)).await?;
+    let own = folder.join("chronyd.sock");
+    chronyd::reload_sources(Path::new(chronyd::CONTROL_SOCKET), &own).await?;
     let systemd = ManagerProxy::new(connection);
     let variables = [
         "http_proxy",

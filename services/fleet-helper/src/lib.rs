@@ -15,7 +15,6 @@ mod memory;
 mod metered_pace;
 mod repair;
 mod service;
-mod time_sources;
 mod udev;
 mod upload;
 mod verb;

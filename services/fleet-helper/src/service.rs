@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_base::bus::{self, Error, sentence};
+use fleet_base::chronyd;
 use fleet_base::command;
 use fleet_base::object::{Answer, Call, Object, Place};
 use fleet_base::paths;
@@ -17,13 +18,16 @@ use crate::argument::{KernelParameters, ProfileSet, ProxyValue, RuleSet, Watchdo
 use crate::verb::{Users, Verb};
 use crate::{
     dns_fallback, hostname, journal, journal_files, kernel_parameters, keyfiles, manager, metered_pace,
-    repair, time_sources, udev, upload, vpn,
+    repair, udev, upload, vpn,
 };
 
 /// machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
 /// What development mode starts.
 const DEVELOPMENT_TARGET: &str = "fleet-development.target";
+
+/// Our end of chronyd's socket, in the folder of [`paths::RUN_HELPER`].
+const TIME_SOURCES_SOCKET: &str = "/run/fleet/helper/chronyd.sock";
 
 /// What lays the extended trust store over the image's.
 const TRUST_STORE: &str = "etc-ssl-certs.mount";
@@ -114,11 +118,7 @@ impl Object for Helper {
                 }
                 "ReloadTimeSources" => {
                     self.admit(Verb::ReloadTimeSources, call).await?;
-                    let sources = time_sources::reload().await.map_err(|error| {
-                        failed("cannot reload the time sources (does chronyd run?)", &error)
-                    })?;
-                    log::info!("chrony has read its time sources again");
-                    return Ok(Some(sources.into()));
+                    return Ok(Some(reload_time_sources().await?.into()));
                 }
                 "SetConnectionProfiles" => {
                     self.admit(Verb::SetConnectionProfiles, call).await?;
@@ -230,6 +230,15 @@ impl Object for Helper {
             Ok(None)
         })
     }
+}
+
+/// Makes chronyd read its source files again. Returns the names of the sources that it has then.
+async fn reload_time_sources() -> bus::Result<Vec<String>> {
+    let sources = chronyd::reload_sources(Path::new(chronyd::CONTROL_SOCKET), Path::new(TIME_SOURCES_SOCKET))
+        .await
+        .map_err(|error| failed("cannot reload the time sources (does chronyd run?)", &error))?;
+    log::info!("chrony has read its time sources again");
+    Ok(sources)
 }
 
 /// Makes the keyfiles that come from the boot partition exactly these: (name, content).
