@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zbus::connection::Builder;
 use zbus::message::Type;
-use zbus::{Connection, DBusError, MatchRule, MessageStream, Variant};
+use zbus::{Connection, DBusError, MatchRule, Message, MessageStream, Variant};
 
 use crate::body::Values;
 use crate::peer::Peer;
@@ -76,6 +76,34 @@ pub fn owner_changed(name: &'static str) -> zbus::Result<MatchRule<'static>> {
         .member("NameOwnerChanged")
         .arg(0, name)
         .build()
+}
+
+/// Whether the name has an owner after this signal of [`owner_changed`].
+#[must_use]
+pub fn has_owner(changed: &Message) -> bool {
+    let new_owner = Values::of(changed).and_then(|mut values| {
+        let (_name, _old): (String, String) = (values.take()?, values.take()?);
+        values.take::<String>()
+    });
+    new_owner.is_ok_and(|owner| !owner.is_empty())
+}
+
+/// Starts the owner of a well-known name, if it has none. Returns when it has one.
+///
+/// # Errors
+/// It does not start.
+#[inline(never)]
+pub fn start<'a>(connection: &'a Connection, name: &'a str) -> Pending<'a, zbus::Result<()>> {
+    const NO_FLAGS: u32 = 0;
+    Box::pin(async move {
+        ask_bus(
+            connection,
+            "StartServiceByName",
+            vec![name.into(), NO_FLAGS.into()],
+        )
+        .await
+        .map(drop)
+    })
 }
 
 /// The messages of a rule, from now on.

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use sd_notify::NotifyState;
 use tokio::net::unix::pipe;
+use tokio::sync::Notify;
 
 /// Tells systemd that start-up is finished, with a sentence for `systemctl status`.
 pub fn ready(status: &str) {
@@ -36,6 +38,27 @@ pub struct Watchdog(Option<Timer>);
 struct Timer {
     interval: Duration,
     expired: pipe::Receiver,
+    fed: Arc<Notify>,
+}
+
+/// When a watchdog is fed, for one other thing in its service that is to be done now and then: it needs no wake-up of its
+/// own.
+pub struct Beat {
+    interval: Option<Duration>,
+    fed: Arc<Notify>,
+}
+
+impl Beat {
+    /// Returns when the watchdog was fed.
+    pub async fn next(&self) {
+        self.fed.notified().await;
+    }
+
+    /// Whether that will be before so much time is over.
+    #[must_use]
+    pub fn comes_within(&self, pause: Duration) -> bool {
+        self.interval.is_some_and(|interval| interval <= pause)
+    }
 }
 
 impl Watchdog {
@@ -69,8 +92,22 @@ impl Watchdog {
             }
             // Reading resets it; one that has not expired says so (timerfd_create(2)).
             if timer.expired.try_read(&mut [0; 8]).is_ok() {
+                timer.fed.notify_one();
                 return send(&[NotifyState::Watchdog]);
             }
+        }
+    }
+
+    /// Tells when it is fed.
+    #[must_use]
+    pub fn beat(&self) -> Beat {
+        Beat {
+            interval: self.0.as_ref().map(|timer| timer.interval),
+            fed: self
+                .0
+                .as_ref()
+                .map(|timer| Arc::clone(&timer.fed))
+                .unwrap_or_default(),
         }
     }
 
@@ -92,7 +129,11 @@ impl Timer {
         let every = Expiration::Interval(TimeSpec::from_duration(interval));
         timer.set(every, TimerSetTimeFlags::empty())?;
         let expired = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(timer))?;
-        Ok(Self { interval, expired })
+        Ok(Self {
+            interval,
+            expired,
+            fed: Arc::default(),
+        })
     }
 }
 
@@ -113,8 +154,13 @@ mod tests {
         let mut watchdog = Watchdog(Some(Timer::every(Duration::from_millis(20)).unwrap()));
         assert!(watchdog.comes_within(Duration::from_millis(20)));
         assert!(!watchdog.comes_within(Duration::from_millis(19)));
+        let beat = watchdog.beat();
+        assert!(
+            beat.comes_within(Duration::from_millis(20)) && !beat.comes_within(Duration::from_millis(19))
+        );
         for _ in 0..3 {
             watchdog.feed().await;
+            beat.next().await;
         }
         assert!(start.elapsed() >= Duration::from_millis(60));
     }
@@ -122,6 +168,7 @@ mod tests {
     #[tokio::test]
     async fn never_ticks_without_a_watchdog() {
         assert!(!Watchdog(None).comes_within(Duration::MAX));
+        assert!(!Watchdog(None).beat().comes_within(Duration::MAX));
         let waited = tokio::time::timeout(Duration::from_millis(20), Watchdog(None).feed()).await;
         assert!(waited.is_err());
     }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use fleet_base::paths;
+use fleet_journal::keeper::Keeper;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Places {
     pub(crate) helper: PathBuf,
     /// Each exists if the journal is stored, or shall be: at the next boot, for a time, now.
     pub(crate) journal: [PathBuf; 3],
+    /// Who looks after a stored journal.
+    pub(crate) journal_keeper: Option<Keeper>,
     /// The certificates that programs trust.
     pub(crate) certificates: PathBuf,
     /// The executable that looks into certificates.
@@ -46,6 +49,7 @@ impl Places {
             board: paths::RUN_BOARD.into(),
             helper: paths::RUN_HELPER.into(),
             journal: [paths::JOURNAL_FLAG, paths::JOURNAL_CALL, paths::JOURNAL_FLUSHED].map(Into::into),
+            journal_keeper: Some(Keeper::device()),
             certificates: paths::CERTIFICATES.into(),
             certificate_checker: paths::CERTIFICATE_CHECKER.to_owned(),
             udev_rules: paths::UDEV_RULES.into(),

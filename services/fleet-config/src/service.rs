@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_base::body::Values;
 use fleet_base::bus::{self, sentence};
 use fleet_base::exit::Exit;
 use fleet_base::file::{self, Durability};
@@ -18,8 +17,8 @@ use fleet_base::{boot_clock, object};
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use zbus::Connection;
 use zbus::connection::Builder;
-use zbus::{Connection, Message};
 
 use crate::boot_folder::BootFolder;
 use crate::config::{self, Config, Proxy};
@@ -103,6 +102,11 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
         .is_some();
 
     let mut watchdog = Watchdog::from_environment();
+    if let Some(keeper) = places.journal_keeper.clone() {
+        // Beside the loop: what an edit waits for is not to be waited for by the journal.
+        let (connection, beat) = (connection.clone(), watchdog.beat());
+        tokio::spawn(async move { keeper.keep(&connection, &beat).await });
+    }
     let mut service = Service::open(&places, connection.clone(), face, network_manager_runs)?;
     guarded(service.start(), &mut watchdog, &connection).await?;
 
@@ -113,7 +117,7 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
                 Occasion::Edited
             }
             Some(request) = requested.recv() => Occasion::Requested(request),
-            Some(changed) = owners.next() => Occasion::NetworkManager(has_owner(&changed?)),
+            Some(changed) = owners.next() => Occasion::NetworkManager(bus::has_owner(&changed?)),
             () = service.retry.due() => Occasion::Retry,
             () = service.trial.due() => Occasion::Trial,
             () = service.copies.stays() => Occasion::Edited,
@@ -122,15 +126,6 @@ pub(crate) async fn run(places: Places, bus: Builder<'static>) -> Result<std::co
         };
         guarded(service.handle(occasion), &mut watchdog, &connection).await?;
     }
-}
-
-/// Whether the name has an owner after this `NameOwnerChanged`.
-fn has_owner(changed: &Message) -> bool {
-    let new_owner = Values::of(changed).and_then(|mut values| {
-        let (_name, _old): (String, String) = (values.take()?, values.take()?);
-        values.take::<String>()
-    });
-    new_owner.is_ok_and(|owner| !owner.is_empty())
 }
 
 fn bus_is_gone() -> Ended {

@@ -29,7 +29,7 @@ const DEFAULT: Duration = Duration::from_secs(24 * 3600);
 const MAX_BYTES: u64 = 4096;
 
 /// The files in which it is kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// Exists if the next boot stores persistently.
     pub(crate) flag: PathBuf,
@@ -37,6 +37,8 @@ pub(crate) struct Files {
     pub(crate) call: PathBuf,
     /// The same as of this boot, and when it ends in it.
     pub(crate) until: PathBuf,
+    /// Everything, in RAM, and why: the state partition could not be written.
+    pub(crate) unkept: PathBuf,
 }
 
 /// What a call asked for.
@@ -138,10 +140,14 @@ impl Intent {
 
     /// Reads what is kept. A file that is damaged is no call.
     pub(crate) fn load(files: &Files, now: Duration) -> Self {
-        let text = |path: &Path| {
-            let bytes = file::read(path, MAX_BYTES).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
+        let unkept = text(&files.unkept);
+        if let Some(configured) = value(&unkept, "CONFIGURED").and_then(Mode::named) {
+            let until = number(&unkept, "UNTIL").map(Duration::from_secs);
+            return parse(&unkept, until, now).unwrap_or(Self {
+                configured,
+                temporary: None,
+            });
+        }
         let (call, this_boot) = (text(&files.call), text(&files.until));
         // Of another call, or from before its last step: then it costs a step.
         let until = this_boot
@@ -153,7 +159,14 @@ impl Intent {
         })
     }
 
-    /// Keeps it; durable when it returns. Returns whether anything had to be written.
+    /// Why it is not kept, but for this boot only; empty if it is.
+    pub(crate) fn unkept(files: &Files) -> String {
+        let unkept = text(&files.unkept);
+        value(&unkept, "REASON").unwrap_or_default().to_owned()
+    }
+
+    /// Keeps it; durable when it returns. Returns whether anything had to be written. What cannot be kept holds until the
+    /// power goes.
     ///
     /// A power cut in between leaves a call that was not acknowledged, or one that has ended in force again, and never
     /// a flag without its call: that would read as configured.
@@ -161,11 +174,30 @@ impl Intent {
     /// # Errors
     /// A file could not be written or removed.
     pub(crate) fn save(&self, files: &Files) -> Result<bool, file::Error> {
+        let saved = self.save_durably(files);
+        let in_ram = match &saved {
+            Ok(_) => file::remove(&files.unkept, Durability::Volatile),
+            Err(error) => {
+                let this_boot = match &self.temporary {
+                    Some(call) => self.this_boot(call),
+                    None => format!("CONFIGURED={}\n", self.configured),
+                };
+                let text = format!("{this_boot}REASON={}\n", error.to_string().replace('\n', " "));
+                file::write(&files.unkept, text.as_bytes(), 0o644, Durability::Volatile)
+            }
+        };
+        if let Err(error) = in_ram {
+            log::warn!("what is wanted of the journal is forgotten when this service ends: {error}");
+        }
+        saved
+    }
+
+    fn save_durably(&self, files: &Files) -> Result<bool, file::Error> {
         let mut changed = false;
         if let Some(call) = &self.temporary {
             let text = self.text(call);
             changed |= file::write(&files.call, text.as_bytes(), 0o644, Durability::Synced)?;
-            let this_boot = format!("{text}UNTIL={}\n", call.until.as_secs());
+            let this_boot = self.this_boot(call);
             file::write(&files.until, this_boot.as_bytes(), 0o644, Durability::Volatile)?;
         }
         changed |= match self.wanted() {
@@ -180,6 +212,11 @@ impl Intent {
         Ok(changed)
     }
 
+    /// A call, and when it ends in this boot.
+    fn this_boot(&self, call: &Temporary) -> String {
+        format!("{}UNTIL={}\n", self.text(call), call.until.as_secs())
+    }
+
     fn text(&self, call: &Temporary) -> String {
         format!(
             "CONFIGURED={}\nMODE={}\nGRANTED={}\nLEFT={}\nMAX_USE={}\nKEEP_FREE={}\n",
@@ -191,6 +228,12 @@ impl Intent {
             call.stricter.keep_free,
         )
     }
+}
+
+/// A file; one that is not there is empty.
+fn text(path: &Path) -> String {
+    let bytes = file::read(path, MAX_BYTES).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Reads a call. What another release added is skipped.
@@ -250,6 +293,7 @@ mod tests {
             flag: path("flag"),
             call: path("call"),
             until: path("until"),
+            unkept: path("unkept"),
         };
         (folder, files)
     }
@@ -354,6 +398,32 @@ mod tests {
         std::fs::write(&files.call, &good).unwrap();
         std::fs::write(&files.until, format!("{good}UNTIL=99999999\n")).unwrap();
         assert_eq!(left(&Intent::load(&files, now), now), HOUR);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_holds_for_this_boot() {
+        let (folder, mut files) = kept();
+        let (flag, call_file) = (files.flag.clone(), files.call.clone());
+        let gone = |name: &str| folder.path().join("none").join(name);
+        (files.flag, files.call) = (gone("flag"), gone("call"));
+        let for_good = Intent {
+            configured: Mode::Persistent,
+            temporary: None,
+        };
+        for intent in [call(1, at(7)), for_good] {
+            let error = intent.save(&files).unwrap_err().to_string();
+            assert_eq!(Intent::load(&files, at(7)), intent);
+            assert_eq!(Intent::unkept(&files), error);
+        }
+        // The partition takes writes again.
+        (files.flag, files.call) = (flag, call_file);
+        let intent = Intent::load(&files, at(7));
+        intent.save(&files).unwrap();
+        assert!(files.flag.exists() && !files.unkept.exists());
+        assert_eq!(
+            (Intent::load(&files, at(7)), Intent::unkept(&files)),
+            (intent, String::new())
+        );
     }
 
     #[test]

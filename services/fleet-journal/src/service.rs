@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_base::boot_clock;
 use fleet_base::bus::{self, Error, sentence};
-use fleet_base::idle::{self, Activity};
+use fleet_base::idle::Activity;
 use fleet_base::object::{self, Answer, Call, Object, Place};
 use fleet_base::proxy::helper::HelperProxy;
 use fleet_base::watchdog::Watchdog;
@@ -22,7 +22,7 @@ use crate::storage::Storage;
 use crate::switch::{AGAIN, Outcome, reconcile};
 
 /// Where it is served. Like the documentation of the interface; a test holds them equal.
-const PLACE: Place = Place {
+pub(crate) const PLACE: Place = Place {
     name: "org.fleetos.Journal1",
     path: "/org/fleetos/Journal1",
     introspection: include_str!("org.fleetos.Journal1.xml"),
@@ -52,14 +52,14 @@ struct Known {
 
 impl Journal {
     pub(crate) fn new(storage: Storage) -> Self {
-        let intent = Intent::load(&storage.intent, boot_clock::now());
+        let known = Known {
+            intent: Intent::load(&storage.intent, boot_clock::now()),
+            trouble: storage.trouble(),
+            unkept: Intent::unkept(&storage.intent),
+        };
         Self {
             storage,
-            known: Mutex::new(Known {
-                intent,
-                trouble: String::new(),
-                unkept: String::new(),
-            }),
+            known: Mutex::new(known),
             turn: tokio::sync::Mutex::default(),
             asked: Notify::new(),
         }
@@ -105,8 +105,11 @@ impl Journal {
             Outcome::NotThere(reason) => reason.clone(),
         };
         let old = std::mem::replace(&mut self.known().trouble, trouble.clone());
-        if !trouble.is_empty() && old != trouble {
-            log::warn!("the journal cannot be {wanted}: {trouble}");
+        if old != trouble {
+            self.storage.keep_trouble(&trouble);
+            if !trouble.is_empty() {
+                log::warn!("the journal cannot be {wanted}: {trouble}");
+            }
         }
         outcome
     }
@@ -245,14 +248,16 @@ impl Journal {
         Ok([again, next].into_iter().flatten().min())
     }
 
-    /// Looks after the journal for as long as there is something to look after.
+    /// Looks after the journal while this service is there; from then on [`keeper`](crate::keeper) does. What is due
+    /// sooner than it would leave keeps it there.
     pub(crate) async fn watch(self: Arc<Self>, connection: Connection, activity: Activity) {
         let mut watchdog = Watchdog::from_environment();
-        let mut stays: Option<idle::Call> = None;
         loop {
             // Before it looks, so that nothing falls between.
             let alarm = self.storage.alarm();
             let again = {
+                // It does not leave in the middle.
+                let _under_way = activity.begin();
                 let mut look = std::pin::pin!(self.look(&connection));
                 loop {
                     tokio::select! {
@@ -262,7 +267,6 @@ impl Journal {
                     }
                 }
             };
-            stays = again.map(|_| stays.take().unwrap_or_else(|| activity.begin()));
             // It looks whenever it feeds the watchdog: what is due later needs no timer.
             let sooner = again.filter(|pause| !watchdog.comes_within(*pause));
             let pause = async {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fleet_base::file::{self, Durability};
 use fleet_base::paths;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
@@ -12,8 +13,11 @@ use crate::limits::Limits;
 use crate::mode::Mode;
 use crate::mount;
 
+/// Far more than a sentence has.
+const MAX_TROUBLE: u64 = 4096;
+
 /// The files that decide. A test gives others than [`Storage::default`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Storage {
     /// What is wanted.
     pub(crate) intent: Files,
@@ -36,6 +40,8 @@ pub(crate) struct Storage {
     pub(crate) state_volatile: PathBuf,
     /// The limits of the configuration, as rendered for journald.
     pub(crate) limits: PathBuf,
+    /// Why the journal is not where it is wanted, as it was said last: it is said once, whichever run of the service finds it.
+    pub(crate) trouble: PathBuf,
 }
 
 impl Default for Storage {
@@ -45,7 +51,9 @@ impl Default for Storage {
                 flag: paths::JOURNAL_FLAG.into(),
                 call: paths::JOURNAL_CALL.into(),
                 until: Path::new(paths::RUN).join("journal/call"),
+                unkept: Path::new(paths::RUN).join("journal/unkept"),
             },
+            trouble: Path::new(paths::RUN).join("journal/trouble"),
             flushed: paths::JOURNAL_FLUSHED.into(),
             folder: paths::JOURNAL.into(),
             in_ram: "/run/log/journal".into(),
@@ -131,6 +139,23 @@ impl Storage {
         Alarm::set(&self.mount_info, errors.as_deref())
     }
 
+    /// What was said last of why the journal is not where it is wanted; empty if it was.
+    pub(crate) fn trouble(&self) -> String {
+        let bytes = file::read(&self.trouble, MAX_TROUBLE).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// For the runs of the service to come, in this boot.
+    pub(crate) fn keep_trouble(&self, trouble: &str) {
+        let kept = match trouble {
+            "" => file::remove(&self.trouble, Durability::Volatile),
+            trouble => file::write(&self.trouble, trouble.as_bytes(), 0o644, Durability::Volatile),
+        };
+        if let Err(error) = kept {
+            log::debug!("it will be said again: {error}");
+        }
+    }
+
     /// The limits of the configuration.
     pub(crate) fn limits(&self) -> Limits {
         Limits::read(&self.limits)
@@ -182,7 +207,9 @@ pub(crate) mod tests {
                 flag: at("state/persistent"),
                 call: at("state/call"),
                 until: at("until"),
+                unkept: at("unkept"),
             },
+            trouble: at("trouble"),
             flushed: at("flushed"),
             folder: at("var-log-journal"),
             in_ram: at("run-log-journal"),

@@ -378,10 +378,13 @@ fn killed_anywhere_it_ends_where_the_last_call_said() -> Result<()> {
             .says(mode)?;
     }
     device.run("fleet journal status | grep Problem")?.fails()?;
-    // The watch comes back by itself, and goes on with the call.
+    // Killed in the middle of a switch, it is started for what is left to be done, and goes on with the call.
     device
-        .run("systemctl kill -s KILL fleet-journal; sleep 3; systemctl is-active fleet-journal")?
-        .says("active")?;
+        .run(
+            "systemctl kill -s KILL fleet-journal; systemctl stop fleet-journal; journalctl --relinquish-var",
+        )?
+        .succeeds()?;
+    device.soon(LOOKED, MODE, "persistent")?;
     device
         .run("fleet journal status --json")?
         .mentions(r#""override": "persistent""#)?;
@@ -462,10 +465,33 @@ fn the_services_that_nobody_needs_leave() -> Result<()> {
         .run("fleet journal persist && systemctl is-active fleet-journal fleet-helper")?
         .succeeds()?;
     device.soon(gone, "systemctl show -P ActiveState fleet-helper", "inactive")?;
-    // Somebody has to look after the room.
+    // The journal is on the data partition, and who looks after it is fleet-config.
+    device.soon(gone, "systemctl show -P ActiveState fleet-journal", "inactive")?;
     device
-        .run("sleep 10; systemctl is-active fleet-journal")?
-        .says("active")?;
+        .run("test -e /run/systemd/journal/flushed && systemctl show -P ActiveState fleet-journal")?
+        .says("inactive")?;
+    device.run("umount -l /var/log/journal")?.succeeds()?;
+    device.soon(
+        LOOKED,
+        "test -e /run/systemd/journal/flushed && echo told || echo back",
+        "back",
+    )?;
+    device.soon(gone, "systemctl show -P ActiveState fleet-journal", "inactive")?;
+    let starts = "journalctl -u fleet-journal -o cat --no-pager -q | grep -c '^Started '";
+    let before = device.run(starts)?.text();
+    // What it cannot help it is not started for again and again.
+    device
+        .run("sleep 45; test ! -e /run/systemd/journal/flushed")?
+        .succeeds()?;
+    device.run(starts)?.says(&before)?;
+    device
+        .run("mount --bind /data/journal /var/log/journal")?
+        .succeeds()?;
+    device.soon(
+        LOOKED,
+        "test -e /run/systemd/journal/flushed && echo told || echo back",
+        "told",
+    )?;
     device.run("fleet journal reset")?.succeeds()?;
     device.soon(gone, "systemctl show -P ActiveState fleet-journal", "inactive")?;
     device.run("systemctl --failed --no-legend")?.says("")?;

@@ -421,6 +421,7 @@ impl Test {
             defaults: self.path("fleet.toml"),
             helper: self.path("run/helper"),
             journal: ["flag", "call", "flushed"].map(|name| self.path(name)),
+            journal_keeper: None,
             certificates: self.path("certificates"),
             certificate_checker: self.path("fleet-certificate").display().to_string(),
             udev_rules: self.path("rules.d"),
