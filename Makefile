@@ -7,8 +7,8 @@ FUZZ_SECONDS ?= 60
 LIBEXEC := /usr/libexec/fleet
 EXECUTABLES := fleet fleet-certificate fleet-services
 # The names that two of them answer to (services/fleet/src/main.rs, services/fleet-services/src/main.rs).
-PROGRAMS := fleet-authorized-keys fleet-grow-data fleet-helper fleet-host-keys fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
-SERVICES := fleet-config fleet-journal fleet-journal-sync fleet-watch
+PROGRAMS := fleet-authorized-keys fleet-grow-data fleet-helper fleet-host-keys fleet-journal fleet-preinit fleet-reboot-reason fleet-regdomain fleet-upload-cursor
+SERVICES := fleet-config fleet-journal-sync fleet-watch
 
 .PHONY: help run test test-system bench arm fuzz schema image install install-flasher layer-check fmt clean
 

@@ -81,7 +81,7 @@ impl fmt::Display for Verdict {
             Self::Kept(Class::Later) => {
                 f.write_str("understood by a later release; its shape is right; kept")
             }
-            Self::Kept(_) => f.write_str("not supported yet; kept"),
+            Self::Kept(_) => f.write_str("not supported on this board; kept"),
             Self::Unknown(Some(meant)) => write!(f, "unknown; perhaps {meant} was meant; kept"),
             Self::Unknown(None) => f.write_str("unknown; kept for other software"),
         }
@@ -278,7 +278,7 @@ mod tests {
                 "os.network: an object was expected, not an array",
                 "os.sshKeys: none of its entries is a whole public key; the keys from before stay in force",
                 "os.sshKeys[0]: a public key begins with its type, such as ssh-ed25519 or ssh-rsa",
-                "os.fan.profile: not supported yet; kept",
+                "os.fan.profile: not supported on this board; kept",
                 "os.mine: unknown; kept for other software",
                 "os.sshKeys: unknown; perhaps os.sshKeys was meant; kept",
                 "hostname: ",

@@ -23,8 +23,8 @@ pub enum Class {
     Identity,
     /// Of other software: kept, in place, and not looked at.
     Kept,
-    /// Understood by balenaOS and not yet by us: kept.
-    NotYet,
+    /// Of what boards have that we do not build for: kept, and not looked at.
+    OtherBoards,
     /// Used by a later release: its shape is checked now, and it is kept.
     Later,
 }
@@ -96,9 +96,9 @@ pub const TABLE: &[Key] = &[
     applied("os.vpn.wireguard.mtu", value::check_mtu),
     applied("os.vpn.wireguard.peers", value::check_peers),
     later_secret("os.network.profiles", value::check_profiles),
-    not_yet("os.fan.profile"),
-    not_yet("os.power.mode"),
-    not_yet("os.kernel.extraFirmwareVol"),
+    other_boards("os.fan.profile"),
+    other_boards("os.power.mode"),
+    other_boards("os.kernel.extraFirmwareVol"),
     kept("$schema"),
     kept("installer.secureboot"),
     kept("installer.migrate.force"),
@@ -152,10 +152,10 @@ const fn later_secret(path: &'static str, check: fn(&Value) -> Result<(), Refusa
     }
 }
 
-const fn not_yet(path: &'static str) -> Key {
+const fn other_boards(path: &'static str) -> Key {
     Key {
         path,
-        class: Class::NotYet,
+        class: Class::OtherBoards,
         secret: false,
         check: anything,
     }

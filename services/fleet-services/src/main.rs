@@ -18,7 +18,6 @@ fn main() -> ExitCode {
 fn run(name: &OsStr) -> Exit {
     match Path::new(name).file_name().and_then(OsStr::to_str) {
         Some("fleet-config") => fleet_config::main(),
-        Some("fleet-journal") => fleet_journal::main(),
         Some("fleet-journal-sync") => fleet_journal_sync::main(),
         Some("fleet-watch") => fleet_watch::main(),
         _ => {

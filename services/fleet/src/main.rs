@@ -24,6 +24,7 @@ fn run(name: &std::ffi::OsStr, arguments: &[OsString]) -> Exit {
         Some("fleet-grow-data") => fleet_grow_data::main(),
         Some("fleet-helper") => fleet_helper::main(),
         Some("fleet-host-keys") => fleet_identity::host_keys::main(),
+        Some("fleet-journal") => fleet_journal::main(),
         Some("fleet-preinit") => fleet_preinit::main(arguments),
         Some("fleet-reboot-reason") => fleet_reboot_reason::main(arguments),
         Some("fleet-regdomain") => fleet_regdomain::main(),

@@ -25,7 +25,7 @@ pub const PAGE: &str = "docs/config-reference.md";
 pub const fn is_judged(key: &Key) -> bool {
     match key.class {
         Class::Applied | Class::Identity | Class::Later => true,
-        Class::Kept | Class::NotYet => false,
+        Class::Kept | Class::OtherBoards => false,
     }
 }
 

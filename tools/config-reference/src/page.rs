@@ -33,7 +33,7 @@ pub fn page() -> anyhow::Result<String> {
         let value = match key.class {
             Class::Applied | Class::Identity | Class::Later => one_line(&entry.rule),
             Class::Kept => "*kept for other software*".to_owned(),
-            Class::NotYet => "*not supported yet*".to_owned(),
+            Class::OtherBoards => "*not supported on these boards*".to_owned(),
         };
         writeln!(
             text,
@@ -67,7 +67,7 @@ fn write_topic(text: &mut String, topic: &Topic) -> anyhow::Result<()> {
             Class::Applied | Class::Identity => {}
             Class::Later => text.push_str("- Used by a later release; its shape is checked now.\n"),
             Class::Kept => text.push_str("- Kept for other software, and not looked at.\n"),
-            Class::NotYet => text.push_str("- Not supported yet: kept, and not looked at.\n"),
+            Class::OtherBoards => text.push_str("- Not supported on the boards that there are images for: kept, and not looked at.\n"),
         }
         if key.secret {
             text.push_str("- Secret: shown as `\"…\"` everywhere.\n");

@@ -13,8 +13,8 @@ use super::{flash, ratio};
 const PARTITIONS: [&str; 2] = ["fleet-data", "fleet-state"];
 /// How much is logged for a row.
 const LOGGED_MIB: u64 = 4;
-/// Our part, which journald does without in the baseline.
-const OURS: &str = "fleet-journal.service";
+/// Our part, who looks and who acts, which journald does without in the baseline.
+const OURS: &str = "fleet-config.service fleet-journal.service";
 
 /// What is done while it is counted.
 enum Work {

@@ -14,15 +14,14 @@ use crate::arm::{self, EXECUTABLES};
 use crate::image::checkout;
 
 /// What stays resident: ours, and the baselines.
-const RESIDENT: [&str; 5] = [
-    "fleet-config",
-    "fleet-watch",
-    "fleet-journal",
-    "dbus",
-    "NetworkManager",
-];
+const RESIDENT: [&str; 4] = ["fleet-config", "fleet-watch", "dbus", "NetworkManager"];
 /// Those whose memory has one budget.
-const OURS: [&str; 3] = ["fleet-config", "fleet-watch", "fleet-journal"];
+const OURS: [&str; 2] = ["fleet-config", "fleet-watch"];
+/// What is started by a call and leaves again.
+const ON_DEMAND: [&str; 2] = ["fleet-journal", "fleet-helper"];
+
+/// By when that is gone.
+const LEFT: Duration = Duration::from_secs(60);
 
 /// What was measured.
 pub(super) struct Services {
@@ -51,24 +50,28 @@ pub(super) fn measure(root: &Path, repeat: usize, idle: u64) -> anyhow::Result<S
     let settled = started.elapsed();
 
     let mut processes = Vec::new();
-    // With the journal on flash fleet-journal stays as well, so that all three run. Let what was started leave first.
+    // A stored journal is looked after too. Let what was started leave first.
     device.run("fleet journal persist")?.succeeds()?;
-    std::thread::sleep(Duration::from_secs(15));
+    for unit in ON_DEMAND {
+        let state = format!("systemctl show -P ActiveState {unit}");
+        device.soon(LEFT, &state, "inactive")?;
+    }
     eprintln!("bench: counting wake-ups for {idle} s");
     let before = sample_all(&mut device, &RESIDENT)?;
     std::thread::sleep(Duration::from_secs(idle));
-    // Memory is that of the three at the same moment: they share the executable's pages, and PSS divides these among those
-    // who run.
+    // Memory is that of both at the same moment: they share the executable's pages, and PSS divides these among those who
+    // run.
     let after = sample_all(&mut device, &RESIDENT)?;
     for ((name, before), after) in RESIDENT.into_iter().zip(before).zip(after) {
         ensure!(before.pid == after.pid, "{name} restarted while it was measured");
         let wakeups = after.wakeups - before.wakeups;
         processes.push(process(&mut device, name, &after, Some(wakeups))?);
     }
-    // Started by what the journal service asks of it.
+    // The helper is started by what fleet-journal asks of it.
     device.run("fleet journal volatile")?.succeeds()?;
-    let helper = sample(&mut device, "fleet-helper")?;
-    processes.push(process(&mut device, "fleet-helper", &helper, None)?);
+    for (unit, sample) in ON_DEMAND.into_iter().zip(sample_all(&mut device, &ON_DEMAND)?) {
+        processes.push(process(&mut device, unit, &sample, None)?);
+    }
 
     eprintln!("bench: timing {repeat} edits and switches");
     let edit = timed(&mut device, repeat, EDIT)?;
@@ -99,7 +102,7 @@ impl Services {
         print_table(&self.processes, self.baseline());
         println!("  wake-ups are those of {} s", self.idle_seconds);
         println!(
-            "three services, PSS in sum      {} KiB ({} of dbus-daemon)",
+            "resident services, PSS in sum   {} KiB ({} of dbus-daemon)",
             self.sum(),
             ratio(self.sum(), self.baseline())
         );
@@ -143,7 +146,7 @@ impl Services {
         json!({
             "idle_seconds": self.idle_seconds,
             "executable_bytes": executables,
-            "three_services_pss_kib": self.sum(),
+            "resident_services_pss_kib": self.sum(),
             "settled_nspawn_ms": u64::try_from(self.settled.as_millis()).unwrap_or(u64::MAX),
             "edit_to_hostname_ms": self.edit,
             "journal_persist_ms": self.persist,
