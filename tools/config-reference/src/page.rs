@@ -67,7 +67,9 @@ fn write_topic(text: &mut String, topic: &Topic) -> anyhow::Result<()> {
             Class::Applied | Class::Identity => {}
             Class::Later => text.push_str("- Used by a later release; its shape is checked now.\n"),
             Class::Kept => text.push_str("- Kept for other software, and not looked at.\n"),
-            Class::OtherBoards => text.push_str("- Not supported on the boards that there are images for: kept, and not looked at.\n"),
+            Class::OtherBoards => text.push_str(
+                "- Not supported on the boards that there are images for: kept, and not looked at.\n",
+            ),
         }
         if key.secret {
             text.push_str("- Secret: shown as `\"…\"` everywhere.\n");

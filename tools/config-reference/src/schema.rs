@@ -75,7 +75,9 @@ fn described(entry: &Entry, key: &Key) -> anyhow::Result<Map<String, Value>> {
         Class::Applied | Class::Identity => {}
         Class::Later => text.push_str("\n\nUsed by a later release; its shape is checked now."),
         Class::Kept => text.push_str("\n\nKept for other software; a device does not look at it."),
-        Class::OtherBoards => text.push_str("\n\nNot supported on the boards that there are images for; kept."),
+        Class::OtherBoards => {
+            text.push_str("\n\nNot supported on the boards that there are images for; kept.")
+        }
     }
     object.insert("description".to_owned(), plain(&text).into());
     object.insert("markdownDescription".to_owned(), text.into());
