@@ -11,10 +11,16 @@ use testbed::{Device, Tier};
 use super::bitbake::BitBake;
 use super::{Outcome, output};
 use crate::image::{self, Need};
-use crate::setup;
+use crate::setup::{self, Tool};
 
 /// The program that loads and runs them.
 const PROGRAM: &str = include_str!("oeqa_cases.py");
+
+/// How testimage looks whether the machine is there.
+const TOOLS: &[Tool] = &[Tool {
+    file: "ping",
+    package: "iputils-ping",
+}];
 
 /// Loads them, and runs them in systemd-nspawn where that can be had.
 pub(super) fn check(bitbake: &BitBake, top: &Path) -> anyhow::Result<Outcome> {
@@ -36,7 +42,7 @@ pub(super) fn check(bitbake: &BitBake, top: &Path) -> anyhow::Result<Outcome> {
 
 /// Runs them in the reference image, by ssh as testimage does.
 fn run(load: &Command, top: &Path) -> anyhow::Result<Outcome> {
-    setup::ensure(&[setup::NSPAWN])?;
+    setup::ensure(&[setup::NSPAWN, TOOLS])?;
     // Held to the end: nobody rebuilds the image under a running guest.
     let _image = image::ensure(Need::Root)?;
     let key = top.join("build/layer/oeqa_key");
