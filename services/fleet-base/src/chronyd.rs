@@ -2,9 +2,11 @@
 //!
 //! The two questions of ours in the protocol that chronyc speaks, without chronyc: to start and load that program is a third
 //! of all that applying a whole configuration costs, and it makes its end of the socket in a folder that chronyd's user
-//! may write, where root had better not. chronyd's own description of the protocol is `candm.h` in its source: datagrams
-//! of fixed layouts, numbers in network byte order; version 6 since 2014, with these commands since chrony 4.0 (2020). A chronyd
-//! that speaks another one says so, and nothing else is read from its answer.
+//! may write, where root had better not. The one crate that speaks it, chrony-candm, is under the GPL 2 only.
+//!
+//! chronyd's own description of the protocol is `candm.h` in its source: datagrams of fixed layouts, numbers in network
+//! byte order; version 6 since 2014, with these commands since chrony 4.0 (2020). A chronyd that speaks another one says
+//! so, and nothing else is read from its answer.
 
 use std::fmt;
 use std::io;
