@@ -83,9 +83,12 @@ impl Keeper {
                         called = None;
                         pause = again;
                     }
-                    Found::Due(cause) if called == Some(cause) => {
-                        // It was there for that and could not help it. Trouble is said once, the others are tried again.
-                        called = called.filter(|cause| *cause == Cause::Trouble);
+                    Found::Due(cause)
+                        if called.is_some_and(|called| called == cause || cause == Cause::Trouble) =>
+                    {
+                        // It was there and could not help it. Trouble is said once, whatever it was started for; the others
+                        // are tried again.
+                        called = Some(cause).filter(|cause| *cause == Cause::Trouble);
                         pause = Some(AGAIN);
                     }
                     Found::Due(cause) => match bus::start(connection, name).await {
