@@ -83,12 +83,9 @@ impl Keeper {
                         called = None;
                         pause = again;
                     }
-                    Found::Due(cause)
-                        if called.is_some_and(|called| called == cause || cause == Cause::Trouble) =>
-                    {
-                        // It was there and could not help it. Trouble is said once, whatever it was started for; the others
-                        // are tried again.
-                        called = Some(cause).filter(|cause| *cause == Cause::Trouble);
+                    Found::Due(cause) if called == Some(cause) => {
+                        // It was there and could not help it: tried again, but not at once.
+                        called = None;
                         pause = Some(AGAIN);
                     }
                     Found::Due(cause) => match bus::start(connection, name).await {
@@ -132,6 +129,8 @@ impl Keeper {
                 Decision::Do(Action::Flush) => Cause::Flush,
                 Decision::Do(Action::Relinquish) => Cause::Relinquish,
                 Decision::Do(Action::Tidy(_)) => Cause::Tidy,
+                // It was said already, by whichever run.
+                Decision::Bad(_) if !self.storage.trouble().is_empty() => return Found::Good(Some(AGAIN)),
                 Decision::Bad(_) => Cause::Trouble,
             },
         )
@@ -193,6 +192,8 @@ mod tests {
         assert_eq!(keeper.look(NOW), Found::Due(Cause::Trouble));
         unmount(storage);
         assert_eq!(keeper.look(NOW), Found::Due(Cause::Trouble));
+        storage.keep_trouble("it is not mounted");
+        assert_eq!(keeper.look(NOW), Found::Good(Some(AGAIN)), "it is said");
         want(&keeper, Mode::Volatile, None);
         assert_eq!(keeper.look(NOW), Found::Good(None));
     }
