@@ -1,10 +1,11 @@
 //! A guest in QEMU: firmware, boot loader, kernel, a disk with partitions. Emulated (`-accel tcg`) on purpose:
 //! where /dev/kvm opens, a guest may still hang under it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const FIRMWARE: [&str; 2] = [
 /// How long QEMU may take to open its sockets.
 const OPENING: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(5);
+/// Processors of a machine. Each is a thread that keeps a processor of the host busy.
+const PROCESSORS: usize = 2;
 
 /// How the kernel is found.
 #[derive(Debug, Clone)]
@@ -75,6 +78,25 @@ pub(crate) struct Qemu {
     cgroup: PathBuf,
     agent: Agent,
     process: Option<Process>,
+    /// Held as long as there is the machine.
+    _place: File,
+}
+
+/// Waits until the host has processors for one machine more. With more machines than that none gets ahead: what a device
+/// waits ten seconds for takes it a minute. So a test that has a machine must not start a second one beside it.
+fn place(runs: &Path) -> Result<File> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed) % (processors / PROCESSORS).max(1);
+    let path = runs.join(format!(".machine-{number}"));
+    let place = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if place.try_lock().is_err() {
+        eprintln!("testbed: this waits until another machine has ended");
+        place
+            .lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(place)
 }
 
 struct Process {
@@ -92,6 +114,7 @@ impl Qemu {
         medium: &Medium,
         hardware: Hardware,
     ) -> Result<Self> {
+        let place = place(&reference.runs())?;
         let layout = Layout::read(reference)?;
         let disk = match &medium.image {
             Some(image) => disk::over(run.directory(), image, &layout)?,
@@ -123,6 +146,7 @@ impl Qemu {
             cgroup,
             agent,
             process: None,
+            _place: place,
         })
     }
 
@@ -145,7 +169,7 @@ impl Qemu {
             "-accel",
             "tcg,thread=multi",
             "-smp",
-            "2",
+            &PROCESSORS.to_string(),
             "-m",
             "768",
         ]);
@@ -287,9 +311,9 @@ impl Guest for Qemu {
         }
         if self.is_recorded {
             // QEMU opens it and does not make it.
-            fs::File::create(self.path(RECORDING)).context("cannot create the disk's recording")?;
+            File::create(self.path(RECORDING)).context("cannot create the disk's recording")?;
         }
-        let log = fs::File::create(self.path("qemu.log")).context("cannot create qemu.log")?;
+        let log = File::create(self.path("qemu.log")).context("cannot create qemu.log")?;
         let mut nsenter = self
             .command()
             .stdout(Stdio::from(log.try_clone()?))

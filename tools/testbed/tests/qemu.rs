@@ -47,7 +47,7 @@ fn a_whole_machine_boots_reboots_and_survives_a_power_cut() -> Result<()> {
     device
         .run(r#"echo '{"hostname": "edited"}' > /boot/config.json"#)?
         .succeeds()?;
-    device.soon(Duration::from_secs(10), "uname -n", "edited")?;
+    device.soon(Duration::from_secs(60), "uname -n", "edited")?;
     device
         .run("fleet config set hostname exported && grep -c exported /boot/config.json")?
         .succeeds()?;
