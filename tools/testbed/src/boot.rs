@@ -21,7 +21,8 @@ use crate::run::Run;
 pub enum Tier {
     /// systemd-nspawn: seconds; no udev, clock, resource limits, Wi-Fi or watchdog.
     Nspawn,
-    /// QEMU: a whole machine, emulated; about a minute.
+    /// QEMU: a whole machine, emulated; about a minute. It waits until the host has processors for it, so a test that has
+    /// one ends it before it starts another.
     Qemu,
 }
 

@@ -1,11 +1,10 @@
 //! A guest in QEMU: firmware, boot loader, kernel, a disk with partitions. Emulated (`-accel tcg`) on purpose:
 //! where /dev/kvm opens, a guest may still hang under it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +28,8 @@ const FIRMWARE: [&str; 2] = [
 /// How long QEMU may take to open its sockets.
 const OPENING: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(5);
+/// How often a machine that waits for another one looks whether it has ended.
+const TURN: Duration = Duration::from_millis(250);
 /// Processors of a machine. Each is a thread that keeps a processor of the host busy.
 const PROCESSORS: usize = 2;
 
@@ -83,20 +84,28 @@ pub(crate) struct Qemu {
 }
 
 /// Waits until the host has processors for one machine more. With more machines than that none gets ahead: what a device
-/// waits ten seconds for takes it a minute. So a test that has a machine must not start a second one beside it.
+/// waits ten seconds for takes it a minute.
 fn place(runs: &Path) -> Result<File> {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed) % (processors / PROCESSORS).max(1);
-    let path = runs.join(format!(".machine-{number}"));
-    let place = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    if place.try_lock().is_err() {
-        eprintln!("testbed: this waits until another machine has ended");
-        place
-            .lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+    let mut is_told = false;
+    loop {
+        for number in 0..(processors / PROCESSORS).max(1) {
+            let path = runs.join(format!(".machine-{number}"));
+            let place = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            match place.try_lock() {
+                Ok(()) => return Ok(place),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                }
+            }
+        }
+        if !is_told {
+            eprintln!("testbed: this waits until another emulated machine has ended");
+            is_told = true;
+        }
+        thread::sleep(TURN);
     }
-    Ok(place)
 }
 
 struct Process {
